@@ -1,0 +1,1 @@
+"""What everything stands on: elements, errors, settings, units. Imports no other room."""

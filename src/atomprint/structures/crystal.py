@@ -1,0 +1,85 @@
+"""A crystal: atoms in a cell that repeats in all three directions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+LabelValue = float | FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Crystal:
+    """One crystal, periodic in all three directions.
+
+    Parameters
+    ----------
+    id
+        The name that labels and predictions refer to.
+    numbers
+        Atomic numbers, shape ``(n_atoms,)``, int64.
+    positions
+        Cartesian positions in Å, shape ``(n_atoms, 3)``, float64; need not lie inside the cell.
+    cell
+        Lattice vectors as rows in Å, shape ``(3, 3)``, float64.
+    labels
+        Known labels by name: a number (per crystal) or an array with ``n_atoms`` rows (per atom).
+    source
+        Where it was read from (a file name, with the record inside it), for messages.
+    """
+
+    id: str
+    numbers: npt.NDArray[np.int64]
+    positions: FloatArray
+    cell: FloatArray
+    labels: Mapping[str, LabelValue] = field(default_factory=dict)
+    source: str = ""
+
+    @classmethod
+    def make(
+        cls,
+        id: str,
+        numbers: npt.ArrayLike,
+        cell: npt.ArrayLike,
+        *,
+        frac: npt.ArrayLike | None = None,
+        positions: npt.ArrayLike | None = None,
+        labels: Mapping[str, LabelValue] | None = None,
+        source: str = "",
+    ) -> "Crystal":
+        """Build from anything array-like, with fractional or Cartesian (Å) positions."""
+        if (frac is None) == (positions is None):
+            raise ValueError("give either frac or positions")
+        cell_array = np.array(cell, dtype=np.float64).reshape(3, 3)
+        if frac is not None:
+            xyz = np.array(frac, dtype=np.float64).reshape(-1, 3) @ cell_array
+        else:
+            xyz = np.array(positions, dtype=np.float64).reshape(-1, 3)
+        return cls(
+            id, np.array(numbers, dtype=np.int64).ravel(), xyz, cell_array, labels or {}, source
+        )
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms in the cell."""
+        return len(self.numbers)
+
+    @property
+    def volume(self) -> float:
+        """Volume of the cell in Å³."""
+        return abs(float(np.linalg.det(self.cell)))
+
+    @property
+    def frac(self) -> FloatArray:
+        """Fractional positions, shape ``(n_atoms, 3)``; not wrapped."""
+        return np.linalg.solve(self.cell.T, self.positions.T).T
+
+    def with_geometry(self, positions: FloatArray, cell: FloatArray) -> "Crystal":
+        """Return a copy with other positions (Å) and cell (Å)."""
+        return replace(self, positions=positions, cell=cell)
+
+    def with_labels(self, labels: Mapping[str, LabelValue]) -> "Crystal":
+        """Return a copy with other labels."""
+        return replace(self, labels=labels)
