@@ -1,1 +1,1 @@
-"""."""
+"""Building blocks of networks: radial bases and cutoffs. Knows nothing of crystals."""

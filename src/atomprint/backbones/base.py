@@ -1,0 +1,47 @@
+"""What every backbone promises."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from atomprint.structures.graph import GraphBatch
+
+
+@dataclass(frozen=True)
+class AtomFeatures:
+    """What a backbone knows of every atom.
+
+    Attributes
+    ----------
+    scalars
+        Invariant features, ``(n_atoms, n_channels)``.
+    vectors
+        Equivariant features, ``(n_atoms, 3, n_channels)``, or None if the architecture has none.
+    """
+
+    scalars: Tensor
+    vectors: Tensor | None
+
+
+class Backbone(nn.Module, ABC):
+    """A graph network over a :class:`GraphBatch`.
+
+    Scalars do not change under rotation, translation, permutation, another choice of the same
+    lattice or a supercell; neighbours beyond ``cutoff`` do nothing; one crystal's features do
+    not depend on what else is in the batch. :mod:`atomprint.testing` checks all of it.
+
+    Attributes
+    ----------
+    cutoff
+        In Å: the graph must be built at this cutoff or above.
+    n_channels
+        Width of the features.
+    """
+
+    cutoff: float
+    n_channels: int
+
+    @abstractmethod
+    def forward(self, graph: GraphBatch) -> AtomFeatures:
+        """Compute the features of every atom of the batch."""
