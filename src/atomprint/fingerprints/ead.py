@@ -1,0 +1,157 @@
+"""Embedded atom density: squared moments of the neighbours' density in Gaussian shells."""
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from atomprint.fingerprints.base import Fingerprint, Per, crystal_mean
+from atomprint.fingerprints.channels import (
+    DEFAULT_CHANNELS,
+    SHORT_NAMES,
+    ChannelName,
+    channel_table,
+)
+from atomprint.fingerprints.cutoffs import cosine_cutoff
+from atomprint.fingerprints.sums import sum_outer
+from atomprint.ground.settings import Settings
+from atomprint.structures.graph import GraphBatch
+
+
+class EADSettings(Settings):
+    """Embedded atom density (Zhang, Hu, Jiang, J. Phys. Chem. Lett. 10, 4962, 2019)."""
+
+    kind: Literal["ead"] = "ead"
+    per: Per = Field("atom", description="A row per atom, or the mean over a crystal's atoms.")
+    cutoff: float = Field(6.0, description="Neighbours are closer than this, in Å.", gt=0)
+    channels: tuple[ChannelName, ...] = Field(
+        DEFAULT_CHANNELS,
+        description="Element channels c_j, one block of columns each.",
+        min_length=1,
+    )
+    scale_channels: bool = Field(
+        True, description="Divide every channel by its scale, so that it is of order 1."
+    )
+    l_max: int = Field(3, description="Largest angular moment L.", ge=0, le=8)
+    n_shells: int = Field(
+        8, description="Number of Gaussian shells, evenly spaced from first_shell on.", ge=1
+    )
+    first_shell: float = Field(1.0, description="Centre of the first shell, in Å.", ge=0)
+    shells: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(
+        None, description="Centres r_s of the shells in Å; replaces n_shells and first_shell."
+    )
+    eta: float | None = Field(
+        None,
+        description="Sharpness of the shells in Å⁻²; by default 1 / Δ², Δ the spacing of shells.",
+        gt=0,
+    )
+    convention: Literal["paper", "pyxtal"] = Field(
+        "paper",
+        description="paper: block L sums the monomials of degree L (Å^2L). pyxtal: as in pyxtal_ff,"
+        " block L sums all degrees up to L, in units of the cutoff (dimensionless).",
+    )
+    learnable: bool = Field(
+        False, description="Let the element weights c_j be trained, from the channels' numbers on."
+    )
+
+    def build(self) -> "EAD":
+        """Make the fingerprint."""
+        return EAD(self)
+
+
+class EAD(Fingerprint):
+    r"""Embedded atom density.
+
+    .. math::
+        ρ_i^{L,η,r_s} = Σ_{l_x+l_y+l_z=L} \frac{L!}{l_x! l_y! l_z!}
+        \Big[Σ_j c_j x^{l_x} y^{l_y} z^{l_z} e^{-η(r-r_s)^2} f_c(r)\Big]^2
+
+    (Zhang et al. 2019, eqs. 3-5), with f_c the cosine cutoff. Columns: channel, then L, then shell.
+
+    Parameters
+    ----------
+    settings
+        See :class:`EADSettings`.
+    """
+
+    table: Tensor
+    shells: Tensor
+    combine: Tensor
+
+    def __init__(self, settings: EADSettings) -> None:
+        super().__init__("ead", settings.per, settings.cutoff)
+        spacing = (settings.cutoff - settings.first_shell) / settings.n_shells
+        shells = settings.shells or tuple(
+            settings.first_shell + k * spacing for k in range(settings.n_shells)
+        )
+        if settings.shells and len(shells) > 1:
+            spacing = (max(shells) - min(shells)) / (len(shells) - 1)
+        self.eta = settings.eta if settings.eta is not None else 1 / spacing**2
+        self.l_max = settings.l_max
+        self.register_buffer("shells", torch.tensor(shells, dtype=torch.float64))
+        table = channel_table(settings.channels, settings.scale_channels)
+        if settings.learnable:
+            self.table = nn.Parameter(table.to(torch.get_default_dtype()))
+        else:
+            self.register_buffer("table", table)
+        self.powers = _powers(settings.l_max)
+        self.register_buffer("combine", self._combination(settings.convention))
+        for name in settings.channels:
+            for degree in range(settings.l_max + 1):
+                for k in range(len(shells)):
+                    self.labels.append(f"ead.{SHORT_NAMES[name]}.L{degree}k{k}")
+                    plain = settings.convention == "pyxtal" or degree == 0
+                    self.units.append("1" if plain else f"Å^{2 * degree}")
+
+    def _combination(self, convention: str) -> Tensor:
+        """How squares of moments (in units of the cutoff) add to blocks, (n_moments, l_max + 1)."""
+        matrix = torch.zeros(len(self.powers), self.l_max + 1, dtype=torch.float64)
+        for row, power in enumerate(self.powers):
+            for block in range(self.l_max + 1):
+                factor = math.factorial(block) / math.prod(math.factorial(n) for n in power)
+                degree = sum(power)
+                if convention == "paper" and degree == block:
+                    matrix[row, block] = factor * self.cutoff ** (2 * degree)
+                elif convention == "pyxtal" and degree <= block:
+                    # pyxtal_ff divides block L by r_c^2L, whatever the degree of the monomial.
+                    matrix[row, block] = factor * self.cutoff ** (2 * (degree - block))
+        return matrix
+
+    def forward(self, graph: GraphBatch) -> Tensor:
+        """Compute ``(n_atoms | n_crystals, n_channels * (l_max + 1) * n_shells)``."""
+        graph = graph.within(self.cutoff)
+        r = graph.distances
+        weights = self.table.to(r)[graph.numbers][graph.neighbor_index]
+        gap = r[:, None] - self.shells.to(r)
+        radial = torch.exp(-self.eta * gap.square()) * cosine_cutoff(r, self.cutoff)[:, None]
+        left = (weights[:, :, None] * radial[:, None, :]).flatten(1)
+        right = _monomials(graph.edge_vectors / self.cutoff, self.powers)
+        moments = sum_outer(left, right, graph.center_index, graph.n_atoms)
+        density = moments.square() @ self.combine.to(r)
+        n_channels, n_shells = weights.shape[1], radial.shape[1]
+        blocks = density.view(graph.n_atoms, n_channels, n_shells, self.l_max + 1)
+        rows = blocks.transpose(2, 3).reshape(graph.n_atoms, self.n_features)
+        return rows if self.per == "atom" else crystal_mean(rows, graph)
+
+
+def _powers(l_max: int) -> list[tuple[int, int, int]]:
+    """Exponents (l_x, l_y, l_z) of all monomials up to a degree, lower degrees first."""
+    return [
+        (a, b, degree - a - b)
+        for degree in range(l_max + 1)
+        for a in range(degree, -1, -1)
+        for b in range(degree - a, -1, -1)
+    ]
+
+
+def _monomials(vectors: Tensor, powers: list[tuple[int, int, int]]) -> Tensor:
+    """``x^a y^b z^c`` of vectors ``(n_edges, 3)``, one column per exponent triple."""
+    axes = vectors.unbind(-1)
+    known = {(0, 0, 0): torch.ones_like(axes[0])}
+    for power in powers[1:]:
+        axis = next(k for k in range(3) if power[k] > 0)
+        lower = tuple(n - (k == axis) for k, n in enumerate(power))
+        known[power] = known[lower[0], lower[1], lower[2]] * axes[axis]
+    return torch.stack([known[power] for power in powers], dim=-1)
