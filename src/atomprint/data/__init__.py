@@ -1,1 +1,1 @@
-"""."""
+"""Crystals for training: splits, batches, sources."""

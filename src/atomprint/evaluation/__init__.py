@@ -1,1 +1,1 @@
-"""."""
+"""Metrics, twins, reports."""

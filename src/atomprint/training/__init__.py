@@ -1,1 +1,1 @@
-"""."""
+"""One loop, checkpoints, transfer, run folders."""

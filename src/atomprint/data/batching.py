@@ -1,0 +1,215 @@
+"""From crystals to batches, bounded by crystals, atoms and edges, the same for a seed always."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from atomprint.ground.errors import DataError
+from atomprint.ground.settings import Settings
+from atomprint.structures.crystal import Crystal
+from atomprint.structures.graph import GraphBatch
+from atomprint.structures.perturb import PerturbSettings, perturb
+
+
+class BatchSettings(Settings):
+    """How large a batch may be; the first limit that is reached closes it."""
+
+    max_crystals: int = Field(32, ge=1, description="crystals a batch")
+    max_atoms: int = Field(4_000, ge=1, description="atoms a batch")
+    max_edges: int = Field(400_000, ge=1, description="estimated edges a batch")
+
+
+@dataclass(frozen=True)
+class LabelSpec:
+    """A label that batches carry: its name, what it belongs to, and its size."""
+
+    name: str
+    per: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Graphs and, apart from them, labels.
+
+    Attributes
+    ----------
+    graph
+        What a network may see.
+    labels
+        By name, ``(n_crystals | n_atoms, size)``; NaN where missing.
+    """
+
+    graph: GraphBatch
+    labels: dict[str, Tensor]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move everything to a device."""
+        return Batch(self.graph.to(device), {k: v.to(device) for k, v in self.labels.items()})
+
+
+def estimate_edges(crystal: Crystal, cutoff: float) -> float:
+    """Edges that a crystal of uniform density would have within the cutoff (Å)."""
+    return crystal.n_atoms**2 / crystal.volume * 4 / 3 * np.pi * cutoff**3
+
+
+def plan_batches(
+    crystals: Sequence[Crystal], order: Sequence[int], cutoff: float, limits: BatchSettings
+) -> list[list[int]]:
+    """Cut an order of crystals into batches within the limits.
+
+    A crystal that exceeds a limit by itself gets a batch of its own.
+    """
+    batches: list[list[int]] = []
+    current: list[int] = []
+    atoms, edges = 0, 0.0
+    for index in order:
+        crystal = crystals[index]
+        more_edges = estimate_edges(crystal, cutoff)
+        full = (
+            len(current) + 1 > limits.max_crystals
+            or atoms + crystal.n_atoms > limits.max_atoms
+            or edges + more_edges > limits.max_edges
+        )
+        if current and full:
+            batches.append(current)
+            current, atoms, edges = [], 0, 0.0
+        current.append(index)
+        atoms += crystal.n_atoms
+        edges += more_edges
+    if current:
+        batches.append(current)
+    return batches
+
+
+def collate(
+    crystals: Sequence[Crystal], cutoff: float, labels: Sequence[LabelSpec] = ()
+) -> Batch:
+    """Build one batch with the labels asked for; a crystal without one gets NaN.
+
+    Raises
+    ------
+    DataError
+        If a label has another size than the specification says.
+    """
+    graph = GraphBatch.from_crystals(crystals, cutoff)
+    columns: dict[str, Tensor] = {}
+    for spec in labels:
+        rows = []
+        for crystal in crystals:
+            n_rows = crystal.n_atoms if spec.per == "atom" else 1
+            value = crystal.labels.get(spec.name)
+            if value is None:
+                rows.append(np.full((n_rows, spec.size), np.nan))
+                continue
+            array = np.asarray(value, dtype=np.float64)
+            if array.size != n_rows * spec.size:
+                raise DataError(
+                    f"{crystal.source or 'data'}, id {crystal.id!r}: label {spec.name!r} has "
+                    f"{array.size} numbers where {n_rows * spec.size} belong "
+                    f"({spec.size} per {spec.per}); correct it or leave it out"
+                )
+            rows.append(array.reshape(n_rows, spec.size))
+        columns[spec.name] = torch.from_numpy(np.concatenate(rows)).to(torch.float32)
+    return Batch(graph, columns)
+
+
+class BatchStream:
+    """An endless, seeded stream of batches in which step ``n`` is always the same batch.
+
+    Nothing of the stream needs saving: the order of an epoch is a function of (seed, epoch) and
+    the perturbation of a batch a function of (seed, step), so a resumed run continues exactly.
+
+    Parameters
+    ----------
+    crystals
+        What to draw from; every epoch passes once over all of them.
+    cutoff
+        Of the graphs, Å.
+    limits
+        Sizes of a batch.
+    seed
+        Of order and perturbation.
+    labels
+        Labels that the batches carry.
+    perturbation
+        Applied to every crystal anew each time it is drawn, or None.
+    rank, world_size
+        With several processes each takes every ``world_size``-th batch.
+    """
+
+    def __init__(
+        self,
+        crystals: Sequence[Crystal],
+        cutoff: float,
+        limits: BatchSettings,
+        seed: int,
+        labels: Sequence[LabelSpec] = (),
+        perturbation: PerturbSettings | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not crystals:
+            raise DataError("there is no crystal to train on; every one was skipped or held out")
+        self.crystals = crystals
+        self.cutoff = cutoff
+        self.limits = limits
+        self.seed = seed
+        self.labels = tuple(labels)
+        self.perturbation = perturbation
+        self.rank = rank
+        self.world_size = world_size
+
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """Return the batches of one epoch, as indices of crystals."""
+        order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.crystals))
+        return plan_batches(self.crystals, [int(i) for i in order], self.cutoff, self.limits)
+
+    def plan(self, start: int = 0) -> Iterator[tuple[int, list[int]]]:
+        """Yield (step, indices) for this rank from a step on, without end."""
+        step, epoch, position = 0, 0, 0
+        while True:
+            for indices in self.epoch(epoch):
+                if position % self.world_size == self.rank:
+                    if step >= start:
+                        yield step, indices
+                    step += 1
+                position += 1
+            epoch += 1
+
+    def build(self, step: int, indices: Sequence[int]) -> Batch:
+        """Build the batch of a step."""
+        chosen = [self.crystals[i] for i in indices]
+        if self.perturbation is not None:
+            rng = np.random.default_rng((self.seed, 1 + self.rank, step))
+            chosen = [perturb(crystal, self.perturbation, rng) for crystal in chosen]
+        return collate(chosen, self.cutoff, self.labels)
+
+    def batches(self, start: int, stop: int, ahead: int = 2) -> Iterator[Batch]:
+        """Yield the batches of steps ``start`` to ``stop - 1``, built ahead in a thread."""
+        plan = self.plan(start)
+        waiting: list[Future[Batch]] = []
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            for _ in range(start, min(stop, start + ahead)):
+                waiting.append(pool.submit(self.build, *next(plan)))
+            for step in range(start, stop):
+                batch = waiting.pop(0).result()
+                if step + ahead < stop:
+                    waiting.append(pool.submit(self.build, *next(plan)))
+                yield batch
+
+
+def batches_in_order(
+    crystals: Sequence[Crystal],
+    cutoff: float,
+    limits: BatchSettings,
+    labels: Sequence[LabelSpec] = (),
+) -> Iterator[Batch]:
+    """Yield every crystal once, in the order given, unperturbed."""
+    for indices in plan_batches(crystals, range(len(crystals)), cutoff, limits):
+        yield collate([crystals[i] for i in indices], cutoff, labels)

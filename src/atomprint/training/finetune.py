@@ -1,0 +1,211 @@
+"""Fine-tuning: from labels, and a pre-trained network or none, to a model of properties."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from atomprint.data.batching import BatchStream, LabelSpec, batches_in_order
+from atomprint.ground.errors import DataError
+from atomprint.ground.settings import Settings
+from atomprint.heads.model import Model, ModelSettings
+from atomprint.heads.target import Target
+from atomprint.structures.crystal import Crystal
+from atomprint.structures.perturb import PerturbSettings
+from atomprint.training.loop import Progress, Trainer
+from atomprint.training.predict import PREDICT_BATCH, label_specs, labels_of
+from atomprint.training.run import make_fabric
+from atomprint.training.settings import LoopSettings, OptimizerSettings
+from atomprint.training.tasks import FinetuneTask
+from atomprint.training.transfer import TransferReport, transfer_backbone
+
+
+class FinetuneSettings(Settings):
+    """Settings of fine-tuning, the same for the pre-trained network and its twin."""
+
+    learning_rates: tuple[float, ...] = Field(
+        (1e-3, 2e-3, 4e-3),
+        min_length=1,
+        description="every one is tried; the validation part chooses",
+    )
+    n_steps: int = Field(
+        0, ge=0, description="steps a run; 0: 400 for 500 labels, growing with their square root"
+    )
+    valid_fraction: float = Field(
+        0.15, gt=0, lt=0.5, description="part of the labels that chooses rate and step"
+    )
+    perturbation: PerturbSettings = Field(
+        default_factory=lambda: PerturbSettings(rattle=0.0),
+        description="variation of the training crystals on the fly",
+    )
+    loop: LoopSettings = Field(
+        default_factory=lambda: LoopSettings(optimizer=OptimizerSettings(ema_decay=0.99)),
+        description="batches, optimiser, seed, device; its n_steps and learning_rate are set here",
+    )
+
+    def steps_for(self, n_labels: int) -> int:
+        """Steps for a number of labels."""
+        if self.n_steps:
+            return self.n_steps
+        return int(np.clip(round(400 * math.sqrt(n_labels / 500)), 200, 20_000))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One learning rate of the grid, with its best validation value and the step it was at."""
+
+    learning_rate: float
+    valid_value: float
+    best_step: int
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """A fine-tuned model and how it was found.
+
+    Attributes
+    ----------
+    model
+        With the weights of the best validation of the best learning rate.
+    trials
+        One for each learning rate.
+    chosen
+        Index of the trial that was kept.
+    seconds
+        Wall time of all trials.
+    transfer
+        Which weights came from pre-training; None from scratch.
+    """
+
+    model: Model
+    trials: list[Trial]
+    chosen: int
+    seconds: float
+    transfer: TransferReport | None
+
+
+def finetune(
+    train: Sequence[Crystal],
+    valid: Sequence[Crystal],
+    targets: Sequence[Target],
+    model_settings: ModelSettings,
+    settings: FinetuneSettings,
+    source: Model | None = None,
+    progress: Progress | None = None,
+) -> FinetuneResult:
+    """Train on labels, trying every learning rate of the grid; validation chooses.
+
+    Parameters
+    ----------
+    train, valid
+        Labelled crystals; the scales of the targets are fitted on ``train`` alone.
+    targets
+        What to predict. A crystal may lack any of them.
+    model_settings
+        Network and heads; the backbone must be the source's, if there is one.
+    settings
+        Of fine-tuning.
+    source
+        Pre-trained model whose backbone is the start; None trains from scratch.
+    progress
+        Called as ``progress(step, n_steps, numbers)`` over all trials together.
+
+    Raises
+    ------
+    DataError
+        If a target has fewer than two labels in a part.
+    """
+    for part, crystals in (("training", train), ("validation", valid)):
+        for target in targets:
+            known = sum(c.labels.get(target.name) is not None for c in crystals)
+            if known < 2:
+                raise DataError(
+                    f"target {target.name!r} has {known} labels in the {part} part; "
+                    "at least 2 are needed there: give more labels or a larger --n-train"
+                )
+    n_steps = settings.steps_for(len(train) + len(valid))
+    trials: list[Trial] = []
+    best: tuple[float, Model] | None = None
+    chosen, seconds = 0, 0.0
+    report: TransferReport | None = None
+    for index, learning_rate in enumerate(settings.learning_rates):
+        optimizer = settings.loop.optimizer.model_copy(update={"learning_rate": learning_rate})
+        loop = settings.loop.model_copy(
+            update={
+                "n_steps": n_steps,
+                "optimizer": optimizer,
+                "evaluate_every": max(10, n_steps // 16),
+            }
+        )
+        # Every trial, and the twin, starts from the same seed: same heads, same order.
+        torch.manual_seed(loop.seed)
+        model = Model(model_settings, targets)
+        if source is not None:
+            report = transfer_backbone(source, model)
+        _fit_standardizers(model, train)
+        fabric = make_fabric(loop, None)
+        trainer = Trainer(FinetuneTask(model), loop, fabric)
+        specs = label_specs(model)
+        stream = BatchStream(
+            train, model.cutoff, loop.batch, loop.seed, specs, settings.perturbation,
+            fabric.global_rank, fabric.world_size,
+        )  # fmt: skip
+        judge = Judge(model, valid, specs, fabric.device)
+
+        def report_progress(
+            step: int, total: int, numbers: dict[str, float], offset: int = index
+        ) -> None:
+            if progress is not None:
+                progress(offset * total + step, len(settings.learning_rates) * total, numbers)
+
+        state = trainer.run(stream.batches, evaluate=judge, progress=report_progress)
+        trainer.task.load_state_dict(trainer.weights())
+        seconds += state.seconds
+        trials.append(Trial(learning_rate, state.best, state.best_step, state.history))
+        if best is None or state.best < best[0]:
+            best, chosen = (state.best, model.cpu().eval()), index
+    if best is None or not math.isfinite(best[0]):
+        raise DataError("no learning rate gave a finite validation error; look for absurd labels")
+    return FinetuneResult(best[1], trials, chosen, seconds, report)
+
+
+class Judge:
+    """Validation error: the mean over targets of MAE in spreads, or of cross-entropy."""
+
+    def __init__(
+        self,
+        model: Model,
+        crystals: Sequence[Crystal],
+        specs: Sequence[LabelSpec],
+        device: torch.device,
+    ) -> None:
+        self.task = FinetuneTask(model)
+        self.model = model
+        # Validation parts are small: their graphs are built once.
+        batches = batches_in_order(crystals, model.cutoff, PREDICT_BATCH, specs)
+        self.batches = [batch.to(device) for batch in batches]
+
+    @torch.no_grad()
+    def __call__(self) -> dict[str, float]:
+        """``value``, and each target's part of it."""
+        sums = {t.name: 0.0 for t in self.model.targets}
+        counts = {t.name: 0 for t in self.model.targets}
+        for batch in self.batches:
+            _, log = self.task.loss(batch)
+            for name, value in log.items():
+                known = int(torch.isfinite(batch.labels[name]).sum())
+                sums[name] += float(value) * known
+                counts[name] += known
+        numbers = {name: sums[name] / max(1, counts[name]) for name in sums}
+        return {"value": float(np.mean(list(numbers.values()))), **numbers}
+
+
+def _fit_standardizers(model: Model, train: Sequence[Crystal]) -> None:
+    for target in model.targets:
+        if not target.is_class:
+            values = labels_of(train, target.name, target.per, target.size)
+            model.standardizer(target.name).fit(torch.from_numpy(values))

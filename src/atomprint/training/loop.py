@@ -1,0 +1,210 @@
+"""The loop: trains anything that can say its loss on a batch."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from atomprint.data.batching import Batch
+from atomprint.ground.errors import DataError
+from atomprint.training.settings import LoopSettings
+
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+class Task(Protocol):
+    """What the loop trains: a module that says its loss."""
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch, and numbers for the log."""
+
+
+@dataclass
+class TrainState:
+    """Everything a run needs to continue as if it had never stopped.
+
+    Attributes
+    ----------
+    step
+        Steps done.
+    best
+        The best validation value so far (lower is better), with its step.
+    stale
+        Validations since the best one.
+    seconds
+        Training time so far, validation included.
+    history
+        What was logged: rows with ``step`` and numbers.
+    """
+
+    step: int = 0
+    best: float = float("inf")
+    best_step: int = -1
+    stale: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class _Wrapped(nn.Module):
+    """Gives Fabric a ``forward`` to wrap (precision, gradient sync) around a task's loss."""
+
+    def __init__(self, task: nn.Module) -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        result: tuple[Tensor, dict[str, Tensor]] = self.task.loss(batch)  # type: ignore[operator]
+        return result
+
+
+class Trainer:
+    """Owns a task, its optimiser, the running mean of its weights and the state of the run.
+
+    Parameters
+    ----------
+    task
+        A module with a ``loss(batch)`` method.
+    settings
+        Of the loop.
+    fabric
+        Device, precision and processes.
+    """
+
+    def __init__(self, task: nn.Module, settings: LoopSettings, fabric: Fabric) -> None:
+        self.task = task
+        self.settings = settings
+        self.fabric = fabric
+        self.state = TrainState()
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(task, settings.optimizer.weight_decay),
+            lr=settings.optimizer.learning_rate,
+        )
+        self.module, self.optimizer = fabric.setup(_Wrapped(task), optimizer)
+        self.averaged: dict[str, Tensor] = {}
+        self.best_weights: dict[str, Tensor] = {}
+        if settings.optimizer.ema_decay > 0:
+            self.averaged = {k: v.detach().clone() for k, v in task.state_dict().items()}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights to keep: the best validated, else the running mean, else the last."""
+        return self.best_weights or self.averaged or self.task.state_dict()
+
+    def run(
+        self,
+        batches: Callable[[int, int], Iterator[Batch]],
+        *,
+        evaluate: Callable[[], dict[str, float]] | None = None,
+        save: Callable[["Trainer"], None] | None = None,
+        progress: Progress | None = None,
+    ) -> TrainState:
+        """Train from the present step to the last.
+
+        Parameters
+        ----------
+        batches
+            ``batches(start, stop)`` yields the batches of these steps.
+        evaluate
+            Validates the present (averaged) weights; returns numbers, of which ``value`` (lower
+            is better) decides which weights are kept and when to stop early.
+        save
+            Called at every checkpoint.
+        progress
+            Called as ``progress(step, n_steps, numbers)``.
+
+        Raises
+        ------
+        DataError
+            If the loss stops being a finite number.
+        """
+        settings, state = self.settings, self.state
+        optimizer = settings.optimizer
+        started = time.perf_counter() - state.seconds
+        sums: dict[str, float] = {}
+        n_summed = 0
+        self.task.train()
+        for batch in batches(state.step, settings.n_steps):
+            rate = optimizer.learning_rate * optimizer.factor(state.step, settings.n_steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            loss, log = self.module(batch.to(self.fabric.device))
+            self.optimizer.zero_grad()
+            self.fabric.backward(loss)
+            self.fabric.clip_gradients(
+                self.module, self.optimizer, max_norm=optimizer.clip, error_if_nonfinite=False
+            )
+            self.optimizer.step()
+            self._average()
+            state.step += 1
+            for name, value in {"loss": loss.detach(), **log}.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+            n_summed += 1
+            last = state.step == settings.n_steps
+            numbers: dict[str, float] = {}
+            if state.step % settings.log_every == 0 or last:
+                numbers = {f"train/{k}": v / n_summed for k, v in sums.items()}
+                numbers["learning_rate"] = rate
+                if not numbers["train/loss"] < float("inf"):
+                    raise DataError(
+                        f"the training loss is {numbers['train/loss']} at step {state.step}; "
+                        "lower optimizer.learning_rate or look for absurd labels"
+                    )
+                sums, n_summed = {}, 0
+            if evaluate is not None and (state.step % settings.evaluate_every == 0 or last):
+                numbers |= {f"valid/{k}": v for k, v in self._validate(evaluate).items()}
+            state.seconds = time.perf_counter() - started
+            if numbers:
+                state.history.append({"step": float(state.step), **numbers})
+                self.fabric.log_dict(numbers, step=state.step)
+            if progress is not None:
+                progress(state.step, settings.n_steps, numbers)
+            stop = settings.patience > 0 and state.stale >= settings.patience
+            if save is not None and (state.step % settings.checkpoint_every == 0 or last or stop):
+                save(self)
+            if stop:
+                break
+        return state
+
+    def _average(self) -> None:
+        decay = self.settings.optimizer.ema_decay
+        if decay == 0:
+            return
+        # A short memory at the start, so that the random weights are forgotten early.
+        decay = min(decay, (1 + self.state.step) / (10 + self.state.step))
+        with torch.no_grad():
+            for name, value in self.task.state_dict().items():
+                mean = self.averaged[name]
+                if mean.is_floating_point():
+                    mean.lerp_(value, 1 - decay)
+                else:
+                    mean.copy_(value)
+
+    def _validate(self, evaluate: Callable[[], dict[str, float]]) -> dict[str, float]:
+        own = None
+        if self.averaged:
+            own = {k: v.detach().clone() for k, v in self.task.state_dict().items()}
+            self.task.load_state_dict(self.averaged)
+        self.task.eval()
+        numbers = evaluate()
+        if numbers["value"] < self.state.best:
+            self.state.best, self.state.best_step = numbers["value"], self.state.step
+            self.state.stale = 0
+            self.best_weights = {k: v.detach().clone() for k, v in self.task.state_dict().items()}
+        else:
+            self.state.stale += 1
+        if own is not None:
+            self.task.load_state_dict(own)
+        self.task.train()
+        return numbers
+
+
+def _parameter_groups(task: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay matrices only: not biases, norms or the learned widths of tasks."""
+    trained = [p for p in task.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]

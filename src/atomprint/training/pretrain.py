@@ -1,0 +1,213 @@
+"""Pre-training: from a corpus without labels to a network that knows structures."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from atomprint.data.batching import BatchSettings, BatchStream, batches_in_order, estimate_edges
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.ground.settings import Settings
+from atomprint.heads.model import Model, ModelSettings
+from atomprint.objectives import FingerprintObjective, FingerprintObjectiveSettings
+from atomprint.structures.crystal import Crystal
+from atomprint.structures.perturb import PerturbSettings
+from atomprint.training.checkpoint import ModelInfo, load_state, save_model, save_state, write_json
+from atomprint.training.loop import Progress, Trainer
+from atomprint.training.run import hash_crystals, make_fabric, make_folder, record
+from atomprint.training.settings import LoopSettings
+from atomprint.training.tasks import PretrainTask
+
+STATE = "state.safetensors"
+
+
+class PretrainSettings(Settings):
+    """Settings of a pre-training run; everything but the data has a default."""
+
+    model: ModelSettings = Field(default_factory=ModelSettings, description="the network")
+    objective: FingerprintObjectiveSettings = Field(
+        default_factory=FingerprintObjectiveSettings, description="what it learns to predict"
+    )
+    perturbation: PerturbSettings = Field(
+        default_factory=PerturbSettings, description="how crystals are varied on the fly"
+    )
+    loop: LoopSettings = Field(
+        default_factory=lambda: LoopSettings(n_steps=4_000), description="how long to train"
+    )
+    valid_fraction: float = Field(
+        0.02, ge=0, lt=0.5, description="part of the corpus kept to watch the loss (at most 512)"
+    )
+    n_standardize: int = Field(
+        1024, ge=1, description="crystals on which the scale of the fingerprints is fitted"
+    )
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """A pre-trained model and how its run went.
+
+    Attributes
+    ----------
+    model
+        With the weights that are kept.
+    history
+        Rows of the log.
+    seconds
+        Wall time of training.
+    n_crystals, n_left_out
+        Crystals trained on, and crystals too large for one batch.
+    """
+
+    model: Model
+    history: list[dict[str, float]]
+    seconds: float
+    n_crystals: int
+    n_left_out: int
+
+
+def pretrain(
+    crystals: Sequence[Crystal],
+    settings: PretrainSettings,
+    out: Path | None = None,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    notes: dict[str, Any] | None = None,
+) -> PretrainResult:
+    """Pre-train a network on the fingerprints of a corpus.
+
+    Parameters
+    ----------
+    crystals
+        The corpus; labels are not looked at.
+    settings
+        Of the run.
+    out
+        Run folder to write (settings, logs, checkpoints, model), or None to keep it in memory.
+    resume
+        Continue the run in ``out`` from its last checkpoint, to the same weights as if it had
+        never stopped.
+    progress
+        Called as ``progress(step, n_steps, numbers)``.
+    notes
+        Written into the run's record: where the data came from.
+
+    Raises
+    ------
+    UsageError
+        If the folder is taken, or the run to resume had other settings.
+    DataError
+        If there is nothing to train on, or other crystals than the run to resume had.
+    """
+    loop = settings.loop
+    torch.manual_seed(loop.seed)
+    objective = FingerprintObjective(settings.objective)
+    model = Model(settings.model, objective.targets)
+    cutoff = max(model.cutoff, objective.cutoff)
+    usable = [c for c in crystals if _fits(c, cutoff, loop.batch)]
+    train, valid = _hold_out(usable, settings.valid_fraction, loop.seed)
+    if not train:
+        raise DataError(
+            f"none of {len(crystals)} crystals can be trained on: all exceed a batch of "
+            f"{loop.batch.max_atoms} atoms or {loop.batch.max_edges} edges; raise loop.batch"
+        )
+    data = {"hash": hash_crystals(crystals), "n_crystals": len(crystals), **(notes or {})}
+    described = settings.model_dump(mode="json")
+    if out is not None:
+        _open_run(out, described, data, resume)
+
+    fabric = make_fabric(loop, out)
+    task = PretrainTask(model, objective)
+    trainer = Trainer(task, loop, fabric)
+    stream = BatchStream(
+        train, cutoff, loop.batch, loop.seed, (), settings.perturbation,
+        fabric.global_rank, fabric.world_size,
+    )  # fmt: skip
+    if resume and out is not None and (out / STATE).is_file():
+        load_state(out / STATE, trainer)
+    else:
+        chosen = np.random.default_rng((loop.seed, 2)).permutation(len(train))
+        sample = [train[i] for i in chosen[: settings.n_standardize]]
+        perturbed = BatchStream(sample, cutoff, loop.batch, loop.seed, (), settings.perturbation)
+        graphs = (perturbed.build(i, rows).graph for i, rows in enumerate(perturbed.epoch(0)))
+        objective.fit_standardizers(model, (g.to(fabric.device) for g in graphs))
+        if trainer.averaged:
+            trainer.averaged = {k: v.detach().clone() for k, v in task.state_dict().items()}
+
+    watched = list(batches_in_order(valid, cutoff, loop.batch)) if valid else []
+
+    def evaluate() -> dict[str, float]:
+        sums: dict[str, float] = {}
+        with torch.no_grad():
+            for batch in watched:
+                _, log = task.loss(batch.to(fabric.device))
+                for name, value in log.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * batch.graph.n_crystals
+        numbers = {name: value / len(valid) for name, value in sums.items()}
+        # The plain mean over fingerprints: learned task weights would make values of different
+        # steps incomparable.
+        return {"value": float(np.mean(list(numbers.values()))), **numbers}
+
+    def save(at: Trainer) -> None:
+        if out is not None and fabric.is_global_zero:
+            save_state(out / STATE, at)
+
+    state = trainer.run(
+        stream.batches, evaluate=evaluate if watched else None, save=save, progress=progress
+    )
+    weights = trainer.weights()
+    task.load_state_dict(weights)
+    if out is not None and fabric.is_global_zero:
+        kept = model.state_dict()
+        info = ModelInfo("pretrain", {"data": data, "step": state.step, "seed": loop.seed})
+        save_model(out, model, kept, info)
+        write_json(
+            out / "history.json",
+            {"seconds": state.seconds, "n_steps": state.step, "rows": state.history},
+        )
+    return PretrainResult(
+        model.eval(), state.history, state.seconds, len(train), len(crystals) - len(usable)
+    )
+
+
+def _fits(crystal: Crystal, cutoff: float, limits: BatchSettings) -> bool:
+    """Whether a crystal alone stays within the limits of a batch, so that memory is bounded."""
+    return (
+        crystal.n_atoms <= limits.max_atoms and estimate_edges(crystal, cutoff) <= limits.max_edges
+    )
+
+
+def _hold_out(
+    crystals: Sequence[Crystal], fraction: float, seed: int
+) -> tuple[list[Crystal], list[Crystal]]:
+    order = np.random.default_rng((seed, 3)).permutation(len(crystals))
+    n_valid = min(512, int(fraction * len(crystals)))
+    valid = sorted(int(i) for i in order[:n_valid])
+    train = sorted(int(i) for i in order[n_valid:])
+    return [crystals[i] for i in train], [crystals[i] for i in valid]
+
+
+def _open_run(
+    out: Path, described: dict[str, Any], data: dict[str, Any], resume: bool
+) -> None:
+    if not resume:
+        make_folder(out)
+        record(out, described, data)
+        return
+
+    try:
+        before = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UsageError(f"{out}: there is no run to resume here (no readable run.json)") from None
+    if before["settings"] != described:
+        raise UsageError(f"{out}: the run was started with other settings; resume with its own")
+    if before["data"]["hash"] != data["hash"]:
+        raise DataError(
+            f"{out}: the crystals are not those that the run was started with "
+            f"(hash {data['hash']}, then {before['data']['hash']}); give the same data"
+        )

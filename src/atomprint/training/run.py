@@ -1,0 +1,125 @@
+"""Run folders: what ran, with what, on what."""
+
+import hashlib
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+
+import atomprint
+from atomprint.ground.errors import UsageError
+from atomprint.structures.crystal import Crystal
+from atomprint.training.checkpoint import write_json
+from atomprint.training.settings import LoopSettings
+
+_PACKAGES = ("torch", "numpy", "ase", "vesin", "lightning-fabric", "safetensors", "pydantic")
+
+
+def hash_crystals(crystals: Iterable[Crystal]) -> str:
+    """Short hash of ids, elements, geometry (to 1e-5 Å) and labels of crystals, in their order."""
+    digest = hashlib.sha256()
+    for crystal in crystals:
+        digest.update(crystal.id.encode())
+        digest.update(crystal.numbers.tobytes())
+        for array in (crystal.positions, crystal.cell):
+            # Adding zero turns -0.0 into 0.0, which prints the same and must hash the same.
+            digest.update((np.round(array, 5) + 0.0).tobytes())
+        for name in sorted(crystal.labels):
+            digest.update(name.encode())
+            digest.update(np.asarray(crystal.labels[name], dtype=np.float64).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform and commit, for the record."""
+    versions = {"atomprint": atomprint.__version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "command": sys.argv,
+        "versions": versions,
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _commit() -> str | None:
+    """Return the commit of atomprint's own checkout, if it runs from one."""
+    root = Path(atomprint.__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    asked = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True
+    )
+    return asked.stdout.strip() or None
+
+
+def make_folder(path: Path) -> Path:
+    """Create the folder of a new run.
+
+    Raises
+    ------
+    UsageError
+        If it exists with something in it, or cannot be made.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise UsageError(f"{path}: the folder is not empty; give another --out or remove it")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot make the folder ({error.strerror}); choose another --out") from None
+    return path
+
+
+def record(
+    path: Path, settings: dict[str, Any], data: dict[str, Any], name: str = "run.json"
+) -> None:
+    """Write what this run is: resolved settings, data with their hash, versions and commit."""
+    write_json(path / name, {"settings": settings, "data": data, "environment": environment()})
+
+
+def make_fabric(settings: LoopSettings, folder: Path | None) -> Fabric:
+    """Return a Fabric on the device asked for, logging to CSV and TensorBoard in the folder.
+
+    Raises
+    ------
+    UsageError
+        If the device is not there.
+    """
+    loggers: Sequence[Any] = []
+    if folder is not None:
+        loggers = [CSVLogger(folder, name="logs"), TensorBoardLogger(folder, name="logs")]
+    try:
+        fabric = Fabric(
+            accelerator=settings.device,
+            devices=settings.n_devices,
+            precision=settings.precision,
+            loggers=loggers,
+        )
+        fabric.launch()
+    except (ValueError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(f"device {settings.device!r} cannot be used: {first}") from None
+    return fabric

@@ -1,0 +1,50 @@
+"""Settings of a training run."""
+
+import math
+from typing import Literal
+
+from pydantic import Field
+
+from atomprint.data.batching import BatchSettings
+from atomprint.ground.settings import Settings
+
+
+class OptimizerSettings(Settings):
+    """AdamW with a warm-up and a cosine decay to zero."""
+
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    warmup: float = Field(0.05, ge=0, lt=1, description="fraction of the steps spent warming up")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    ema_decay: float = Field(
+        0.0, ge=0, lt=1, description="decay of the running mean of the weights; 0 turns it off"
+    )
+
+    def factor(self, step: int, n_steps: int) -> float:
+        """Learning rate of a step (from 0) as a fraction of the peak."""
+        n_warmup = max(1, round(self.warmup * n_steps))
+        if step < n_warmup:
+            return (step + 1) / n_warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / max(1, n_steps - n_warmup)))
+
+
+class LoopSettings(Settings):
+    """How long to train and what to write down on the way."""
+
+    n_steps: int = Field(1_000, ge=1, description="optimiser steps")
+    batch: BatchSettings = Field(default_factory=BatchSettings, description="sizes of a batch")
+    optimizer: OptimizerSettings = Field(
+        default_factory=OptimizerSettings, description="optimiser and schedule"
+    )
+    log_every: int = Field(20, ge=1, description="steps between two lines of the log")
+    checkpoint_every: int = Field(500, ge=1, description="steps between two checkpoints")
+    evaluate_every: int = Field(50, ge=1, description="steps between two validations")
+    patience: int = Field(
+        0, ge=0, description="stop after this many validations without a better one; 0 never stops"
+    )
+    seed: int = Field(0, ge=0, description="of weights, order and perturbations")
+    device: str = Field("auto", description="auto, cpu, cuda, mps")
+    n_devices: int = Field(1, ge=1, description="processes, one a device")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
+        "32-true", description="float types, as Fabric names them"
+    )
