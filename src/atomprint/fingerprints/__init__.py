@@ -4,10 +4,34 @@ Adding one is a new file with its settings class, and one line in the union belo
 tests, the command line and the reference pages pick it up from there.
 """
 
-from atomprint.fingerprints.base import Fingerprint, fingerprint_id
-from atomprint.fingerprints.ead import EAD, EADSettings
+from typing import Annotated
 
-FingerprintSettings = EADSettings
+from pydantic import Field
+
+from atomprint.fingerprints.adf import ADF, ADFSettings
+from atomprint.fingerprints.base import Fingerprint, fingerprint_id
+from atomprint.fingerprints.channels import ChannelName, channel_table
+from atomprint.fingerprints.ead import EAD, EADSettings
+from atomprint.fingerprints.rdf import RDF, RDFSettings
+from atomprint.fingerprints.soap import SOAP, SOAPSettings
+
+FingerprintSettings = Annotated[
+    RDFSettings | ADFSettings | SOAPSettings | EADSettings, Field(discriminator="kind")
+]
 """Settings of any fingerprint, told apart by their ``kind``."""
 
-__all__ = ["EAD", "EADSettings", "Fingerprint", "FingerprintSettings", "fingerprint_id"]
+__all__ = [
+    "ADF",
+    "EAD",
+    "RDF",
+    "SOAP",
+    "ADFSettings",
+    "ChannelName",
+    "EADSettings",
+    "Fingerprint",
+    "FingerprintSettings",
+    "RDFSettings",
+    "SOAPSettings",
+    "channel_table",
+    "fingerprint_id",
+]

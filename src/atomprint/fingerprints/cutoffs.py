@@ -1,9 +1,12 @@
 """Functions that let a neighbour's weight go smoothly to zero at the cutoff."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+CutoffFunction = Literal["none", "cosine"]
 
 
 def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:

@@ -1,0 +1,195 @@
+"""Angular distribution: of the angles between an atom's neighbours, and its Legendre moments."""
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from atomprint.fingerprints.base import Fingerprint, Per, crystal_mean
+from atomprint.fingerprints.channels import SHORT_NAMES, ChannelName, channel_table
+from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
+from atomprint.fingerprints.harmonics import solid_harmonics
+from atomprint.fingerprints.sums import sum_outer
+from atomprint.ground.settings import Settings
+from atomprint.structures.graph import GraphBatch, sum_by_index
+
+
+class ADFSettings(Settings):
+    """Angular distribution of neighbours, as moments, a smooth curve or a histogram."""
+
+    kind: Literal["adf"] = "adf"
+    per: Per = Field("atom", description="A row per atom, or the mean over a crystal's atoms.")
+    cutoff: float = Field(
+        4.5,
+        description="Neighbours are closer than this, in Å; beyond the first shells angles "
+        "are mostly an uncorrelated background.",
+        gt=0,
+    )
+    form: Literal["moments", "curve", "histogram"] = Field(
+        "moments",
+        description="moments: Legendre moments M_l, exact, smooth and without a loop over "
+        "triplets. curve: the smoothed distribution that they make. histogram: hard bins over "
+        "triplets.",
+    )
+    l_max: int = Field(8, description="Largest l of moments and curve.", ge=0, le=24)
+    n_bins: int = Field(36, description="Bins or points from 0 to 180 degrees.", ge=1)
+    smearing: float = Field(
+        15.0,
+        description="Width of the curve's smoothing, in degrees; a small one needs a large "
+        "l_max, at which l_max (l_max + 1) σ² / 2 should be 5 or more.",
+        gt=0,
+    )
+    cutoff_function: CutoffFunction = Field(
+        "cosine", description="cosine: a neighbour's weight goes smoothly to 0 at the cutoff."
+    )
+    channels: tuple[ChannelName, ...] = Field(
+        ("one", "electronegativity", "covalent_radius"),
+        description="Element channels w; an angle counts w_j w_k.",
+        min_length=1,
+    )
+    scale_channels: bool = Field(
+        True, description="Divide every channel by its scale, so that it is of order 1."
+    )
+    normalize: Literal["count", "probability"] = Field(
+        "count",
+        description="count: sums over the angles. probability: divided by their total weight (of "
+        "the atom, or of the crystal): histogram and curve integrate to 1 over radians, M_0 is 1.",
+    )
+
+    def build(self) -> "ADF":
+        """Make the fingerprint."""
+        return ADF(self)
+
+
+class ADF(Fingerprint):
+    r"""Angular distribution.
+
+    With neighbour weights :math:`g_j = w_j f_c(r_{ij})`:
+
+    - moments: :math:`M_l(i) = Σ_{j≠k} g_j g_k P_l(\cosθ_{jik})
+      = \frac{4π}{2l+1} Σ_m \big(Σ_j g_j Y_{lm}(\hat r_j)\big)² - Σ_j g_j²` (addition
+      theorem), over ordered pairs of neighbours.
+    - curve: :math:`A(θ) = \frac{\sinθ}{2} Σ_l \frac{2l+1}{2} M_l e^{-l(l+1)σ²/2} P_l(\cosθ)`, per
+      radian, each pair once, smoothed by the heat kernel on the sphere, at the centres of bins.
+    - histogram: :math:`A_b = Σ_{j<k} g_j g_k` over the angles in the bin, each pair once; the last
+      bin holds 180 degrees too.
+
+    Columns: channel, then l or bin.
+
+    Parameters
+    ----------
+    settings
+        See :class:`ADFSettings`.
+    """
+
+    table: Tensor
+    legendre: Tensor
+
+    def __init__(self, settings: ADFSettings) -> None:
+        super().__init__("adf", settings.per, settings.cutoff)
+        self.form = settings.form
+        self.l_max = settings.l_max
+        self.n_bins = settings.n_bins
+        self.smooth = settings.cutoff_function == "cosine"
+        self.probability = settings.normalize == "probability"
+        self.register_buffer("table", channel_table(settings.channels, settings.scale_channels))
+        angles = (torch.arange(self.n_bins, dtype=torch.float64) + 0.5) * math.pi / self.n_bins
+        self.register_buffer(
+            "legendre", _curve_matrix(angles, self.l_max, math.radians(settings.smearing))
+        )
+        unit = "1"
+        for name in settings.channels:
+            prefix = f"adf.{SHORT_NAMES[name]}"
+            if self.form == "moments":
+                self.labels += [f"{prefix}.l{degree}" for degree in range(self.l_max + 1)]
+            else:
+                letter = "a" if self.form == "curve" else "b"
+                self.labels += [f"{prefix}.{letter}{b}" for b in range(self.n_bins)]
+                density = self.form == "curve" or self.probability
+                unit = "1/rad" if density else "1"
+        self.units = [unit] * len(self.labels)
+        exempt = {}
+        if not self.smooth:
+            exempt["smooth"] = "every neighbour within the cutoff counts fully"
+        elif self.probability:
+            exempt["smooth"] = "an atom's last angle counts fully, however small its weight"
+        if self.form == "histogram":
+            exempt["float32"] = "an angle within a rounding of a bin edge falls in either bin"
+        self.exempt = exempt
+
+    def forward(self, graph: GraphBatch) -> Tensor:
+        """Compute ``(n_atoms | n_crystals, n_channels * (l_max + 1 | n_bins))``."""
+        graph = graph.within(self.cutoff)
+        weights = self.table.to(graph.distances)[graph.numbers][graph.neighbor_index]
+        if self.smooth:
+            weights = weights * cosine_cutoff(graph.distances, self.cutoff)[:, None]
+        # The sum of g_j g_k over ordered pairs; exactly zero with a single neighbour.
+        itself = sum_by_index(weights.square(), graph.center_index, graph.n_atoms)
+        sums = sum_by_index(weights, graph.center_index, graph.n_atoms)
+        total = (sums.square() - itself)[..., None]
+        if self.form == "histogram":
+            values = self._histogram(graph, weights)
+            total = total * (0.5 * math.pi / self.n_bins)
+        else:
+            values = self._moments(graph, weights, itself)
+        if self.per == "crystal":
+            values, total = crystal_mean(values, graph), crystal_mean(total, graph)
+        if self.form == "curve":
+            values, total = values @ self.legendre.to(values), 0.5 * total
+        if self.probability:
+            # Without angles there is nothing to divide: the row stays zero.
+            values = values / torch.where(total > 0, total, torch.ones_like(total))
+        return values.flatten(1)
+
+    def _moments(self, graph: GraphBatch, weights: Tensor, itself: Tensor) -> Tensor:
+        """M_l of every atom, ``(n_atoms, n_channels, l_max + 1)``; itself: ``Σ_j g_j²``."""
+        directions = graph.edge_vectors / graph.distances[:, None]
+        harmonics = solid_harmonics(directions, self.l_max)
+        sums = sum_outer(weights, harmonics, graph.center_index, graph.n_atoms).square()
+        moments = []
+        for degree in range(self.l_max + 1):
+            block = sums[..., degree**2 : (degree + 1) ** 2].sum(-1)
+            moments.append(4 * math.pi / (2 * degree + 1) * block - itself)
+        return torch.stack(moments, dim=-1)
+
+    def _histogram(self, graph: GraphBatch, weights: Tensor) -> Tensor:
+        """Weight of the angles in each bin, ``(n_atoms, n_channels, n_bins)``."""
+        first, second = pairs_of_neighbors(graph)
+        vectors = (graph.edge_vectors / graph.distances[:, None]).detach()
+        cosines = (vectors[first] * vectors[second]).sum(-1)
+        angles = torch.acos(cosines.clamp(-1, 1))
+        bins = (angles * (self.n_bins / math.pi)).long().clamp_max(self.n_bins - 1)
+        index = graph.center_index[first] * self.n_bins + bins
+        flat = sum_by_index(weights[first] * weights[second], index, graph.n_atoms * self.n_bins)
+        return flat.view(graph.n_atoms, self.n_bins, -1).transpose(1, 2)
+
+
+def pairs_of_neighbors(graph: GraphBatch) -> tuple[Tensor, Tensor]:
+    """All unordered pairs of edges with the same centre.
+
+    Returns
+    -------
+    first, second
+        Indices into the edges, ``(n_triplets,)``, first < second.
+    """
+    counts = torch.bincount(graph.center_index, minlength=graph.n_atoms)
+    end = torch.cumsum(counts, 0)[graph.center_index]
+    edges = torch.arange(graph.n_edges, device=graph.device)
+    partners = end - edges - 1
+    first = torch.repeat_interleave(edges, partners)
+    start = torch.cumsum(partners, 0) - partners
+    rank = torch.arange(first.shape[0], device=graph.device) - start[first]
+    return first, first + 1 + rank
+
+
+def _curve_matrix(angles: Tensor, l_max: int, width: float) -> Tensor:
+    """Matrix from moments to the smoothed curve at some angles, ``(l_max + 1, n_angles)``."""
+    cosines = torch.cos(angles)
+    rows = [torch.ones_like(cosines), cosines]
+    for degree in range(2, l_max + 1):
+        rows.append(((2 * degree - 1) * cosines * rows[-1] - (degree - 1) * rows[-2]) / degree)
+    degrees = torch.arange(l_max + 1, dtype=torch.float64)[:, None]
+    damping = torch.exp(-0.5 * degrees * (degrees + 1) * width**2)
+    return (2 * degrees + 1) / 4 * damping * torch.stack(rows[: l_max + 1]) * torch.sin(angles)
