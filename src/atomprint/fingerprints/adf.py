@@ -11,7 +11,7 @@ from atomprint.fingerprints.base import Fingerprint, Per, crystal_mean
 from atomprint.fingerprints.channels import SHORT_NAMES, ChannelName, channel_table
 from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
 from atomprint.fingerprints.harmonics import solid_harmonics
-from atomprint.fingerprints.sums import sum_outer
+from atomprint.fingerprints.sums import Chunks
 from atomprint.ground.settings import Settings
 from atomprint.structures.graph import GraphBatch, sum_by_index
 
@@ -146,8 +146,10 @@ class ADF(Fingerprint):
     def _moments(self, graph: GraphBatch, weights: Tensor, itself: Tensor) -> Tensor:
         """M_l of every atom, ``(n_atoms, n_channels, l_max + 1)``; itself: ``Σ_j g_j²``."""
         directions = graph.edge_vectors / graph.distances[:, None]
-        harmonics = solid_harmonics(directions, self.l_max)
-        sums = sum_outer(weights, harmonics, graph.center_index, graph.n_atoms).square()
+        chunks = Chunks(graph.center_index, graph.n_atoms)
+        packed = chunks.pack(torch.cat([directions, weights], dim=1))
+        harmonics = solid_harmonics(packed[:, :3], self.l_max)
+        sums = chunks.sum_outer(packed[:, 3:], harmonics).square()
         moments = []
         for degree in range(self.l_max + 1):
             block = sums[..., degree**2 : (degree + 1) ** 2].sum(-1)

@@ -15,7 +15,7 @@ from atomprint.fingerprints.channels import (
     channel_table,
 )
 from atomprint.fingerprints.cutoffs import cosine_cutoff
-from atomprint.fingerprints.sums import sum_outer
+from atomprint.fingerprints.sums import Chunks
 from atomprint.ground.settings import Settings
 from atomprint.structures.graph import GraphBatch
 
@@ -122,14 +122,20 @@ class EAD(Fingerprint):
     def forward(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms | n_crystals, n_channels * (l_max + 1) * n_shells)``."""
         graph = graph.within(self.cutoff)
-        r = graph.distances
-        weights = self.table.to(r)[graph.numbers][graph.neighbor_index]
-        gap = r[:, None] - self.shells.to(r)
-        radial = torch.exp(-self.eta * gap.square()) * cosine_cutoff(r, self.cutoff)[:, None]
+        weights = self.table.to(graph.positions)[graph.numbers][graph.neighbor_index]
+        edges = torch.cat(
+            [graph.edge_vectors / self.cutoff, graph.distances[:, None], weights], dim=1
+        )
+        chunks = Chunks(graph.center_index, graph.n_atoms)
+        packed = chunks.pack(edges)
+        vectors, r, weights = packed[:, :3], packed[:, 3:4], packed[:, 4:]
+        gap = r - self.shells.to(r)
+        # Far from a shell nothing is left; floats below the normal range would only be slow.
+        exponent = (-self.eta * gap.square()).clamp_min(-80.0)
+        radial = torch.exp(exponent) * cosine_cutoff(r, self.cutoff)
         left = (weights[:, :, None] * radial[:, None, :]).flatten(1)
-        right = _monomials(graph.edge_vectors / self.cutoff, self.powers)
-        moments = sum_outer(left, right, graph.center_index, graph.n_atoms)
-        density = moments.square() @ self.combine.to(r)
+        moments = chunks.sum_outer(left, _monomials(vectors, self.powers))
+        density = moments.square() @ self.combine.to(moments)
         n_channels, n_shells = weights.shape[1], radial.shape[1]
         blocks = density.view(graph.n_atoms, n_channels, n_shells, self.l_max + 1)
         rows = blocks.transpose(2, 3).reshape(graph.n_atoms, self.n_features)

@@ -10,7 +10,7 @@ from torch import Tensor
 from atomprint.fingerprints.base import Fingerprint, Per, crystal_mean
 from atomprint.fingerprints.channels import SHORT_NAMES, ChannelName, channel_table
 from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
-from atomprint.fingerprints.sums import sum_outer
+from atomprint.fingerprints.sums import Chunks
 from atomprint.ground.settings import Settings
 from atomprint.structures.graph import GraphBatch, sum_by_index
 
@@ -134,6 +134,10 @@ class RDF(Fingerprint):
             bins = (r.detach() / self.width).long().clamp_max(self.n_bins - 1)
             flat = sum_by_index(weights, index * self.n_bins + bins, size * self.n_bins)
             return flat.view(size, self.n_bins, -1).transpose(1, 2)
-        gap = (r[:, None] - self.centers.to(r)) / self.smearing
+        chunks = Chunks(index, size)
+        packed = chunks.pack(torch.cat([r[:, None], weights], dim=1))
+        gap = (packed[:, :1] - self.centers.to(r)) / self.smearing
         height = self.width / (math.sqrt(2 * math.pi) * self.smearing)
-        return sum_outer(weights, height * torch.exp(-0.5 * gap.square()), index, size)
+        # Far from a bin nothing is left; floats below the normal range would only be slow.
+        exponent = (-0.5 * gap.square()).clamp_min(-80.0)
+        return chunks.sum_outer(packed[:, 1:] * height, torch.exp(exponent))

@@ -156,19 +156,21 @@ class SOAP(Fingerprint):
         weights = table[graph.neighbor_index]
         if self.smooth:
             weights = weights * cosine_cutoff(r, self.r_cut)[:, None]
-        radial = self._radial(r)  # (n_edges, l_max + 1, n_max)
-        harmonics = solid_harmonics(graph.edge_vectors / r[:, None], self.l_max)
         chunks = Chunks(graph.center_index, graph.n_atoms)
-        harmonics = chunks.pack(harmonics)
+        packed = chunks.pack(
+            torch.cat([graph.edge_vectors / r[:, None], r[:, None], weights], dim=1)
+        )
+        harmonics = solid_harmonics(packed[:, :3], self.l_max)
+        radial = self._radial(packed[:, 3])
+        left = (radial[:, :, None, :] * packed[:, None, 4:, None]).flatten(1)
         width = self.n_channels * self.n_max
-        left = chunks.pack((radial[:, :, None, :] * weights[:, None, :, None]).flatten(1))
-        blocks = []
-        for degree in range(self.l_max + 1):
-            block = chunks.sum_outer(
-                left[..., degree * width : (degree + 1) * width],
-                harmonics[..., degree**2 : (degree + 1) ** 2],
+        blocks = [
+            chunks.sum_outer(
+                left[:, degree * width : (degree + 1) * width],
+                harmonics[:, degree**2 : (degree + 1) ** 2],
             )
-            blocks.append(block)
+            for degree in range(self.l_max + 1)
+        ]
         # The atom itself, at r = 0, has the l = 0 part only.
         itself = (table[:, :, None] * self.at_center.to(r)).flatten(1)
         blocks[0] = blocks[0] + itself[:, :, None]
