@@ -1,0 +1,199 @@
+"""From a record to a crystal: the checks that every format shares."""
+
+import numpy as np
+import numpy.typing as npt
+
+from atomprint.structures.crystal import Crystal, FloatArray
+from atomprint.structures.reading.elements import symbol_of
+from atomprint.structures.reading.result import Record, Refused, as_float_array
+
+MIN_DISTANCE = 0.3  # Å; no two atoms of a real crystal come so close
+MIN_PLANE_SPACING = 0.1  # Å
+MIN_VOLUME_PER_ATOM = 0.5  # Å³; dense hydrogen at 500 GPa has more
+MAX_LENGTH = 10_000.0  # Å
+MAX_ATOMS = 100_000
+
+
+def build_crystal(record: Record, source: str) -> Crystal:
+    """Check a record and make the crystal (without labels).
+
+    Raises
+    ------
+    Refused
+        With the first thing that is wrong.
+    """
+    numbers = _numbers(record)
+    cell = as_float_array(record.cell)
+    if cell.size != 9:
+        raise Refused("cell", f"the cell has {cell.size} numbers instead of 9")
+    cell = cell.reshape(3, 3)
+    inverse, spacing = _check_cell(cell, len(numbers))
+    if not all(record.pbc):
+        flags = " ".join("T" if flag else "F" for flag in record.pbc)
+        raise Refused(
+            "pbc",
+            f"periodic only along some axes (pbc {flags}); for a slab or molecule in a box with "
+            "vacuum around it, set pbc to T T T",
+        )
+    given = record.frac if record.frac is not None else record.positions
+    assert given is not None
+    coordinates = as_float_array(given)
+    if coordinates.size != 3 * len(numbers):
+        raise Refused(
+            "coordinates",
+            f"{len(numbers)} atoms but {coordinates.size} coordinates instead of 3 each",
+        )
+    coordinates = coordinates.reshape(-1, 3)
+    if not np.isfinite(coordinates).all():
+        atom = int(np.flatnonzero(~np.isfinite(coordinates).all(axis=1))[0])
+        raise Refused("coordinates", f"atom {atom} has a coordinate that is nan or infinite")
+    if record.frac is not None:
+        frac, positions = coordinates, coordinates @ cell
+    else:
+        frac, positions = coordinates @ inverse, coordinates
+    if np.abs(frac).max() > 1e6:
+        raise Refused("coordinates", "an atom lies more than a million cells away")
+    first, second, distance = close_pairs(frac, cell, spacing, MIN_DISTANCE)
+    if len(first):
+        worst = int(np.argmin(distance))
+        i, j = int(first[worst]), int(second[worst])
+        raise Refused(
+            "overlap",
+            f"atoms {i} ({symbol_of(int(numbers[i]))}) and {j} ({symbol_of(int(numbers[j]))}) are "
+            f"{distance[worst]:.2f} Å apart, closer than {MIN_DISTANCE} Å",
+        )
+    return Crystal(record.id, numbers, positions, cell, {}, source)
+
+
+def _numbers(record: Record) -> npt.NDArray[np.int64]:
+    try:
+        numbers = np.asarray(record.numbers)
+        if numbers.dtype.kind not in "iu" and numbers.size:
+            raise ValueError
+        numbers = numbers.astype(np.int64).ravel()
+    except (TypeError, ValueError, OverflowError):
+        raise Refused("element", "the atomic numbers are not whole numbers") from None
+    if len(numbers) == 0:
+        raise Refused("empty", "has no atoms")
+    if len(numbers) > MAX_ATOMS:
+        raise Refused("size", f"has {len(numbers):,} atoms, more than {MAX_ATOMS:,}")
+    if numbers.min() < 1 or numbers.max() > 118:
+        bad = int(numbers[(numbers < 1) | (numbers > 118)][0])
+        raise Refused("element", f"{bad} is no atomic number (1 to 118)")
+    return numbers
+
+
+def _check_cell(cell: FloatArray, n_atoms: int) -> tuple[FloatArray, FloatArray]:
+    """Refuse impossible cells; return the inverse and the lattice plane spacings in Å."""
+    if not np.isfinite(cell).all():
+        raise Refused("cell", "the cell has a number that is nan or infinite")
+    lengths = np.sqrt((cell * cell).sum(axis=1))
+    if lengths.max() > MAX_LENGTH:
+        raise Refused("cell", f"a cell vector of {lengths.max():.3g} Å is no crystal's")
+    if lengths.min() < MIN_PLANE_SPACING:
+        raise Refused("cell", f"a cell vector is only {lengths.min():.2g} Å long")
+    a, b, c = cell
+    planes = np.array(
+        [
+            [b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]],
+            [c[1] * a[2] - c[2] * a[1], c[2] * a[0] - c[0] * a[2], c[0] * a[1] - c[1] * a[0]],
+            [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]],
+        ]
+    )
+    volume = float(a @ planes[0])
+    areas = np.sqrt((planes * planes).sum(axis=1))
+    spacing = abs(volume) / np.maximum(areas, 1e-12)
+    if spacing.min() < MIN_PLANE_SPACING:
+        raise Refused(
+            "cell",
+            f"the cell is flat: volume {abs(volume):.2g} Å³, lattice planes only "
+            f"{spacing.min():.2g} Å apart",
+        )
+    if abs(volume) < MIN_VOLUME_PER_ATOM * n_atoms:
+        raise Refused(
+            "cell",
+            f"the cell is too small: {abs(volume):.3g} Å³ for {n_atoms} atoms "
+            "(are the lengths in Å?)",
+        )
+    return planes.T / volume, spacing
+
+
+def close_pairs(
+    frac: FloatArray, cell: FloatArray, spacing: FloatArray, limit: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], FloatArray]:
+    """Find pairs of atoms closer than ``limit`` (Å), periodic images included.
+
+    A vector shorter than half the spacing of every set of lattice planes is found by rounding
+    fractional differences; only where planes are closer than that are images tried one by one.
+
+    Returns
+    -------
+    first, second, distance
+        Atom indices (equal where an atom meets its own image) and distances in Å.
+    """
+    n_atoms = len(frac)
+    if spacing.min() > 2 * limit:
+        if n_atoms > 200:
+            return _close_pairs_by_sweep(frac, cell, spacing, limit)
+        difference = frac[:, None, :] - frac[None, :, :]
+        difference -= np.round(difference)
+        vectors = difference @ cell
+        squared = np.einsum("ijk,ijk->ij", vectors, vectors)
+        squared[np.arange(n_atoms), np.arange(n_atoms)] = np.inf
+        if squared.min() >= limit * limit:
+            return _EMPTY, _EMPTY, _EMPTY_FLOAT
+        first, second = np.nonzero(np.triu(squared < limit * limit))
+        return first, second, np.sqrt(squared[first, second])
+    return _close_pairs_by_images(frac, cell, spacing, limit)
+
+
+def _close_pairs_by_sweep(
+    frac: FloatArray, cell: FloatArray, spacing: FloatArray, limit: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], FloatArray]:
+    """Compare each atom only with those next to it along the axis of widest planes."""
+    axis = int(np.argmax(spacing))
+    wrapped = frac - np.floor(frac)
+    order = np.argsort(wrapped[:, axis], kind="stable")
+    ordered = wrapped[order]
+    window = limit / spacing[axis]
+    firsts, seconds, distances = [_EMPTY], [_EMPTY], [_EMPTY_FLOAT]
+    for step in range(1, len(frac)):
+        difference = np.roll(ordered, -step, axis=0) - ordered
+        along = difference[:, axis] % 1.0
+        near = np.flatnonzero(along < window)
+        if len(near) == 0:
+            break
+        close = difference[near]
+        close -= np.round(close)
+        length = np.sqrt(((close @ cell) ** 2).sum(axis=1))
+        hit = length < limit
+        firsts.append(order[near[hit]])
+        seconds.append(order[(near[hit] + step) % len(frac)])
+        distances.append(length[hit])
+    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(distances)
+
+
+def _close_pairs_by_images(
+    frac: FloatArray, cell: FloatArray, spacing: FloatArray, limit: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], FloatArray]:
+    """Try every image that could be near, for cells with very close lattice planes."""
+    reach = np.ceil(limit / spacing).astype(int)
+    grid = np.stack(
+        np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij"), axis=-1
+    ).reshape(-1, 3)
+    firsts, seconds, distances = [_EMPTY], [_EMPTY], [_EMPTY_FLOAT]
+    for i in range(len(frac)):
+        difference = frac[i:] - frac[i]
+        difference -= np.round(difference)
+        vectors = (difference[:, None, :] + grid[None, :, :]) @ cell
+        length = np.sqrt((vectors**2).sum(axis=-1))
+        length[0, len(grid) // 2] = np.inf  # the atom itself
+        j, image = np.nonzero(length < limit)
+        firsts.append(np.full(len(j), i))
+        seconds.append(j + i)
+        distances.append(length[j, image])
+    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(distances)
+
+
+_EMPTY = np.zeros(0, dtype=np.int64)
+_EMPTY_FLOAT = np.zeros(0, dtype=np.float64)

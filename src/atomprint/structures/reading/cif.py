@@ -1,0 +1,379 @@
+"""CIF: cells, sites and symmetry, checked against the formula that the file declares."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import gemmi
+import numpy as np
+import numpy.typing as npt
+
+from atomprint.structures.crystal import FloatArray
+from atomprint.structures.reading.checks import MAX_ATOMS, build_crystal, close_pairs
+from atomprint.structures.reading.elements import (
+    number_of,
+    numbers_of_label,
+    symbol_of,
+)
+from atomprint.structures.reading.result import Found, Record, Refused
+from atomprint.structures.reading.symmetry import (
+    IDENTITY,
+    MERGE_DISTANCE,
+    Operations,
+    expand,
+    operations_from_hall,
+    operations_from_text,
+    settings_from_name,
+    settings_from_number,
+)
+
+IntArray = npt.NDArray[np.int64]
+
+FULL = 0.99  # an occupancy of at least this counts as 1
+_OPERATION_TAGS = (
+    "_space_group_symop_operation_xyz",
+    "_symmetry_equiv_pos_as_xyz",
+)
+_HALL_TAGS = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
+_NAME_TAGS = (
+    "_space_group_name_h-m_alt",
+    "_symmetry_space_group_name_h-m",
+    "_space_group_name_h-m_full",
+    "_space_group_name_h-m_ref",
+)
+_NUMBER_TAGS = ("_space_group_it_number", "_symmetry_int_tables_number")
+_ABSENT = ("", "?", ".")
+
+
+class Tags:
+    """The values of one data block, by tag: lower case, CIF 2 dots read as underscores."""
+
+    def __init__(self, block: gemmi.cif.Block) -> None:
+        self.name = block.name
+        self.columns: dict[str, list[str]] = {}
+        for item in cast(Iterable[gemmi.cif.Item], block):
+            if item.pair is not None:
+                tag, value = cast(Any, item.pair)
+                self.columns.setdefault(_normal(tag), [value])
+            elif item.loop is not None:
+                loop = item.loop
+                width = loop.width()
+                values = list(loop.values)
+                for column, tag in enumerate(loop.tags):
+                    self.columns.setdefault(_normal(tag), values[column::width])
+
+    def texts(self, *names: str) -> list[str]:
+        """All values of the first of some tags that is there, quotes removed."""
+        for name in names:
+            if name in self.columns:
+                return [gemmi.cif.as_string(value).strip() for value in self.columns[name]]
+        return []
+
+    def text(self, *names: str) -> str:
+        """The first known value among some tags; empty if none."""
+        for name in names:
+            for value in self.columns.get(name, [])[:1]:
+                text = gemmi.cif.as_string(value).strip()
+                if text not in _ABSENT:
+                    return str(text)
+        return ""
+
+    def number(self, name: str) -> float:
+        """A number without its uncertainty; nan if there is none."""
+        values = self.columns.get(name)
+        return float(gemmi.cif.as_number(values[0])) if values else math.nan
+
+    def numbers(self, name: str) -> FloatArray:
+        """A column of numbers; nan where there is none."""
+        as_number = gemmi.cif.as_number
+        return np.array([as_number(value) for value in self.columns[name]], dtype=np.float64)
+
+
+def read_cif(data: bytes) -> Found:
+    """Read every data block that holds a crystal.
+
+    Blocks without atoms (bibliography, powder patterns) are passed over as long as another block
+    has some.
+    """
+    text = data.decode("utf-8", errors="replace").replace("\x00", " ")
+    try:
+        document = gemmi.cif.read_string(text)
+    except (RuntimeError, ValueError) as error:
+        raise Refused("broken", f"is no sound CIF: {_one_line(str(error))}") from None
+    blocks = [Tags(block) for block in document]
+    with_atoms = [block for block in blocks if _has_atoms(block)]
+    if not with_atoms:
+        raise Refused("empty", _why_empty(blocks))
+    return Found(_records(with_atoms))
+
+
+def _records(blocks: list[Tags]) -> Iterator[Record | Refused]:
+    for block in blocks:
+        index = block.name if len(blocks) > 1 else ""
+        try:
+            record = crystal_of_block(block)
+            record.index = index
+            yield record
+        except Refused as refusal:
+            yield Refused(refusal.kind, refusal.reason, index)
+
+
+def crystal_of_block(block: Tags) -> Record:
+    """Read one crystal: the cell, the sites, the symmetry; then compare with the formula."""
+    if block.number("_cell_modulation_dimension") > 0:
+        raise Refused("symmetry", "is a modulated structure, which repeats in no cell")
+    parameters = [
+        block.number(f"_cell_{name}")
+        for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+    ]
+    cell = cell_from_parameters(parameters)
+    formula = parse_formula(block.text("_chemical_formula_sum"))
+    labels = block.texts("_atom_site_label", "_atom_site_type_symbol")
+    numbers = _elements(block, labels, formula)
+    frac = np.stack([block.numbers(f"_atom_site_fract_{axis}") for axis in "xyz"], axis=-1)
+    occupancy = _occupancies(block, labels)
+    missing = ~np.isfinite(frac).all(axis=1)
+    present = occupancy > 0
+    if (missing & present).any():
+        site = int(np.flatnonzero(missing & present)[0])
+        raise Refused("coordinates", f"site {labels[site]} has no coordinates")
+    numbers, frac, occupancy = numbers[present], frac[present], occupancy[present]
+    labels = [label for label, here in zip(labels, present, strict=True) if here]
+    if len(numbers) == 0:
+        raise Refused("empty", "every site is declared empty (occupancy 0)")
+
+    accepted: list[tuple[str, Record]] = []
+    refusals: list[Refused] = []
+    settings = _settings(block, cell, parameters)
+    for name, operations in settings:
+        try:
+            record = _expanded(labels, numbers, frac, occupancy, operations, cell)
+            _check_formula(record, formula, block.number("_cell_formula_units_z"))
+            if len(settings) > 1:
+                build_crystal(record, "")  # overlaps, to tell the settings apart
+            accepted.append((name, record))
+        except Refused as refusal:
+            refusals.append(refusal)
+    if not accepted:
+        raise refusals[0]
+    if len(accepted) > 1:
+        names = " or ".join(name for name, _ in accepted)
+        raise Refused(
+            "symmetry",
+            f"has no symmetry operations, and its space group may mean {names}; write the "
+            "operations into the file",
+        )
+    return accepted[0][1]
+
+
+def cell_from_parameters(parameters: list[float]) -> FloatArray:
+    """Lattice vectors as rows (Å) from lengths (Å) and angles (degrees); a along x, b in xy."""
+    a, b, c, alpha, beta, gamma = parameters
+    if not all(map(math.isfinite, parameters)):
+        names = ("a", "b", "c", "alpha", "beta", "gamma")
+        missing = ", ".join(
+            n for n, p in zip(names, parameters, strict=True) if not math.isfinite(p)
+        )
+        raise Refused("cell", f"the cell is incomplete: {missing} missing")
+    if min(a, b, c) <= 0 or not all(0 < angle < 180 for angle in (alpha, beta, gamma)):
+        raise Refused(
+            "cell",
+            f"no cell has the lengths {a:g}, {b:g}, {c:g} Å and the angles "
+            f"{alpha:g}, {beta:g}, {gamma:g}°",
+        )
+    cos_a, cos_b, cos_g = (
+        0.0 if angle == 90 else math.cos(math.radians(angle)) for angle in (alpha, beta, gamma)
+    )
+    sin_g = 1.0 if gamma == 90 else math.sin(math.radians(gamma))
+    y = (cos_a - cos_b * cos_g) / sin_g
+    rest = 1 - cos_b * cos_b - y * y
+    if rest <= 0:
+        raise Refused("cell", f"no cell has the angles {alpha:g}, {beta:g}, {gamma:g}°")
+    return np.array([[a, 0, 0], [b * cos_g, b * sin_g, 0], [c * cos_b, c * y, c * math.sqrt(rest)]])
+
+
+def parse_formula(text: str) -> dict[int, float]:
+    """Atoms by atomic number in ``Al2 Ca H2 O10``; empty where it cannot be read."""
+    found: dict[int, float] = {}
+    position = 0
+    pattern = re.compile(r"\s*([A-Z][a-z]?)(\d+\.?\d*|\.\d+)?\s*")
+    while position < len(text):
+        match = pattern.match(text, position)
+        if match is None:
+            return {}
+        try:
+            number = 1 if match[1] in ("D", "T") else number_of(match[1])
+        except Refused:
+            return {}
+        found[number] = found.get(number, 0.0) + float(match[2] or 1)
+        position = match.end()
+    return {number: count for number, count in found.items() if count > 0}
+
+
+def _settings(
+    block: Tags, cell: FloatArray, parameters: list[float]
+) -> list[tuple[str, Operations]]:
+    """The symmetry operations; several sets where the file leaves the setting open."""
+    texts = [text for text in block.texts(*_OPERATION_TAGS) if text not in _ABSENT]
+    hall, name = block.text(*_HALL_TAGS), block.text(*_NAME_TAGS)
+    number = next((n for tag in _NUMBER_TAGS if math.isfinite(n := block.number(tag))), math.nan)
+    if texts:
+        found = [("its operations", operations_from_text(tuple(texts)))]
+    elif hall and (operations := operations_from_hall(hall)) is not None:
+        found = [(hall, operations)]
+    elif name and (named := settings_from_name(name, parameters[3], parameters[5])):
+        found = named
+    elif math.isfinite(number):
+        found = settings_from_number(int(number), cell)
+        if not found:
+            raise Refused("symmetry", f"space group number {number:g} does not fit the cell")
+    elif name or hall:
+        raise Refused("symmetry", f"the space group {name or hall!r} is not known")
+    else:
+        found = [("P 1", IDENTITY)]
+    fitting = [(label, operations) for label, operations in found if operations.fit(cell)]
+    if not fitting:
+        raise Refused("symmetry", f"the cell does not have the symmetry of {found[0][0]}")
+    return fitting
+
+
+def _elements(block: Tags, labels: list[str], formula: dict[int, float]) -> IntArray:
+    types = block.texts("_atom_site_type_symbol")
+    numbers = []
+    for index, label in enumerate(labels):
+        declared = types[index] if types else ""
+        if declared not in _ABSENT:
+            numbers.append(number_of(declared))
+            continue
+        readings = numbers_of_label(label)
+        in_formula = [number for number in readings if number in formula]
+        if in_formula:
+            numbers.append(in_formula[0])
+        elif not readings:
+            raise Refused("element", f"the site label {label!r} names no element")
+        elif len(readings) > 1 and label[1].isupper():
+            either = " or ".join(symbol_of(number) for number in readings)
+            raise Refused(
+                "element",
+                f"the site label {label!r} may mean {either}; add _atom_site_type_symbol",
+            )
+        else:
+            numbers.append(readings[0])
+    return np.array(numbers, dtype=np.int64)
+
+
+def _occupancies(block: Tags, labels: list[str]) -> FloatArray:
+    if "_atom_site_occupancy" not in block.columns:
+        return np.ones(len(labels))
+    occupancy = block.numbers("_atom_site_occupancy")
+    occupancy = np.where(np.isnan(occupancy), 1.0, occupancy)
+    wrong = (occupancy < 0) | (occupancy > 2 - FULL)
+    if wrong.any():
+        site = int(np.flatnonzero(wrong)[0])
+        raise Refused("disorder", f"site {labels[site]} has an occupancy of {occupancy[site]:g}")
+    return occupancy
+
+
+def _expanded(
+    labels: list[str],
+    numbers: IntArray,
+    frac: FloatArray,
+    occupancy: FloatArray,
+    operations: Operations,
+    cell: FloatArray,
+) -> Record:
+    """Expand the sites, fold rows that describe one atom, and refuse disorder."""
+    if len(frac) * len(operations) > 20 * MAX_ATOMS:
+        raise Refused(
+            "size", f"{len(frac):,} sites times {len(operations)} operations are too many"
+        )
+    try:
+        all_frac, site = expand(frac, operations, cell)
+    except Refused as refusal:
+        raise Refused(
+            refusal.kind,
+            refusal.reason.replace(f"site {refusal.id}", f"site {labels[int(refusal.id)]}"),
+        ) from None
+    spacing = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    filled = occupancy[site]
+    keep = np.ones(len(site), dtype=bool)
+    if len(all_frac) <= MAX_ATOMS and spacing.min() > 2 * MERGE_DISTANCE:
+        first, second, _ = close_pairs(all_frac, cell, spacing, MERGE_DISTANCE)
+        for i, j in zip(first.tolist(), second.tolist(), strict=True):
+            i, j = min(i, j), max(i, j)
+            if not (keep[i] and keep[j]):
+                continue
+            if numbers[site[i]] != numbers[site[j]]:
+                raise Refused(
+                    "disorder",
+                    f"sites {labels[site[i]]} and {labels[site[j]]} share one position "
+                    f"({symbol_of(int(numbers[site[i]]))} and {symbol_of(int(numbers[site[j]]))})",
+                )
+            keep[j] = False
+            # Fe2+ and Fe3+ on one site are both iron; a full site listed twice is one atom.
+            filled[i] = min(filled[i] + filled[j], 1.0)
+    partial = np.flatnonzero(keep & (filled < FULL))
+    if len(partial):
+        where = site[partial[0]]
+        raise Refused(
+            "disorder",
+            f"site {labels[where]} ({symbol_of(int(numbers[where]))}) is occupied only to "
+            f"{filled[partial[0]]:g}",
+        )
+    return Record(
+        numbers=numbers[site][keep], cell=cell, frac=(all_frac - np.floor(all_frac))[keep]
+    )
+
+
+def _check_formula(record: Record, formula: dict[int, float], units: float) -> None:
+    """Refuse sites that cannot be the declared compound, above all without its hydrogens."""
+    if not formula:
+        return
+    values, counts = np.unique(np.asarray(record.numbers), return_counts=True)
+    sites = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    for number, count in formula.items():
+        if number not in sites:
+            raise Refused(
+                "formula",
+                f"the formula says {symbol_of(number)}{count:g}, the sites give none",
+            )
+    for number in sites:
+        if number not in formula:
+            raise Refused("formula", f"{symbol_of(number)} sites, but none in the formula")
+    scale = sum(sites.values()) / sum(formula.values())
+    for number, count in formula.items():
+        expected = scale * count
+        if abs(expected - sites[number]) > 0.05 * expected:
+            raise Refused(
+                "formula",
+                f"the sites give {_formula(sites)}, the formula says {_formula(formula)}",
+            )
+
+
+def _formula(counts: "dict[int, float] | dict[int, int]") -> str:
+    return " ".join(f"{symbol_of(number)}{count:g}" for number, count in sorted(counts.items()))
+
+
+def _has_atoms(block: Tags) -> bool:
+    rows = [len(block.columns.get(f"_atom_site_fract_{axis}", [])) for axis in "xyz"]
+    names = max(
+        len(block.columns.get(tag, [])) for tag in ("_atom_site_label", "_atom_site_type_symbol")
+    )
+    return rows == [names] * 3 and names > 0
+
+
+def _why_empty(blocks: list[Tags]) -> str:
+    if not blocks:
+        return "has no data block"
+    if any(f"_atom_site_{kind}_x" in block.columns for block in blocks for kind in ("cartn",)):
+        return "has only Cartesian atom sites (_atom_site_Cartn_x); write fractional ones"
+    return "has no atom sites with fractional coordinates"
+
+
+def _normal(tag: str) -> str:
+    return tag.lower().replace(".", "_")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

@@ -1,0 +1,263 @@
+"""Labels: tables of them, joining them to crystals, and telling numbers from text."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from atomprint.ground.errors import UsageError
+from atomprint.structures.crystal import LabelValue
+from atomprint.structures.reading.files import Entry
+from atomprint.structures.reading.result import Problem, Refused
+
+ID_NAMES = (
+    "id",
+    "material_id",
+    "mp_id",
+    "mpid",
+    "jid",
+    "structure_id",
+    "crystal_id",
+    "cif_id",
+    "entry_id",
+)
+_ABSENT = {"", "nan", "na", "n/a", "none", "null", "-", "?", "."}
+_NEARLY_NUMBER = re.compile(r"\s*[<>~≈≤≥]=?\s*[\d.+-]")
+
+
+def id_among(values: Mapping[str, Any], id_column: str | None) -> tuple[str, str]:
+    """Return the id among some values and the name it stands under (both empty if none)."""
+    if id_column is not None:
+        names = [id_column] if id_column in values else []
+    else:
+        by_lower = {name.lower(): name for name in reversed(list(values))}
+        names = [by_lower[name] for name in ID_NAMES if name in by_lower]
+    for name in names:
+        value = values[name]
+        if isinstance(value, str | int | np.integer) and str(value).strip():
+            return str(value).strip(), name
+    return "", ""
+
+
+def number_or_text(value: Any) -> float | str | None:
+    """A label's value: a number, the text that is there instead, or None where it is missing."""
+    if value is None:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return float(value)
+    if isinstance(value, int | float | np.integer | np.floating):
+        try:
+            number = float(value)
+        except OverflowError:
+            return str(value)[:60]
+    else:
+        text = str(value).strip()
+        if text.lower() in _ABSENT:
+            return None
+        if text in ("T", "True", "true", "F", "False", "false"):
+            return float(text[0] in "Tt")
+        try:
+            number = float(text) if "_" not in text else math.inf
+        except ValueError:
+            return text
+        if math.isinf(number):
+            return text
+    if math.isnan(number):
+        return None
+    return number if math.isfinite(number) else str(value)
+
+
+@dataclass
+class Table:
+    """Label values by id, from a CSV.
+
+    Attributes
+    ----------
+    name
+        The file, for messages.
+    scope
+        Only crystals from files whose name begins with this are meant.
+    rows
+        Values by id, then by label.
+    """
+
+    name: str
+    scope: str = ""
+    rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+
+
+def read_table(entry: Entry, id_column: str | None, scope: str = "") -> Table:
+    """Read a CSV of labels: ids in the first column or one named like an id.
+
+    A first row whose values are all numbers is data (CGCNN's ``id_prop.csv`` has no header):
+    the labels are then called ``target``, ``target_2`` and so on.
+    """
+    text = entry.read().decode("utf-8-sig", errors="replace").replace("\x00", "")
+    first_line = text.lstrip().split("\n", 1)[0]
+    delimiter = next((mark for mark in ",;\t" if mark in first_line), ",")
+    try:
+        rows = [
+            [cell.strip() for cell in row]
+            for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+            if any(cell.strip() for cell in row)
+        ]
+    except csv.Error as error:
+        raise Refused("broken", f"is no sound CSV: {error}") from None
+    if not rows:
+        raise Refused("empty", "has no rows")
+    if max(len(row) for row in rows) < 2:
+        raise Refused("broken", "has one column only; a table of labels needs ids and values")
+    table = Table(entry.name, scope)
+    if _is_header(rows[0]):
+        names = rows[0]
+        position = _id_position(names, id_column, entry.name)
+        rows = rows[1:]
+    else:
+        n_labels = len(rows[0]) - 1
+        names = ["id", "target"] + [f"target_{i}" for i in range(2, n_labels + 1)]
+        position = 0
+        if id_column is not None:
+            raise UsageError(f"{entry.name}: has no header, so no column {id_column!r}")
+    for row in rows:
+        key = row[position] if position < len(row) else ""
+        values = {
+            name: row[at]
+            for at, name in enumerate(names)
+            if at != position and name and at < len(row)
+        }
+        if key not in table.rows:
+            table.rows[key] = values
+        elif table.rows[key] != values:
+            table.problems.append(
+                Problem(
+                    entry.name,
+                    key,
+                    "has a second row with other values; the first is used",
+                    "label",
+                )
+            )
+    table.rows.pop("", None)
+    return table
+
+
+def _is_header(row: list[str]) -> bool:
+    return any(
+        isinstance(number_or_text(cell), str) and not _NEARLY_NUMBER.match(cell) for cell in row[1:]
+    )
+
+
+def _id_position(names: list[str], id_column: str | None, where: str) -> int:
+    if id_column is not None and id_column in names:
+        return names.index(id_column)
+    lower = [name.lower() for name in names]
+    return next((lower.index(name) for name in ID_NAMES if name in lower), 0)
+
+
+def join(
+    tables: list[Table], file: str, id: str, stem: str | None, labels: dict[str, Any]
+) -> dict[str, Any]:
+    """Add what the tables say of one crystal; a table overrides the file's own values.
+
+    Parameters
+    ----------
+    file
+        The crystal's file.
+    id
+        Its id.
+    stem
+        The file's stem where the crystal is the only one in it.
+    """
+    for table in tables:
+        if not file.startswith(table.scope):
+            continue
+        keys = [id] if stem is None else [id, stem, *_names(file)]
+        for key in keys:
+            if key in table.rows:
+                table.used.add(key)
+                labels = {**labels, **table.rows[key]}
+                break
+    return labels
+
+
+def _names(file: str) -> list[str]:
+    path = PurePosixPath(file.replace("\\", "/"))
+    return [path.name, path.with_suffix("").name]
+
+
+def settle(
+    raw: list[tuple[str, str, int, dict[str, Any]]],
+) -> tuple[list[dict[str, LabelValue]], list[Problem], list[str]]:
+    """Turn raw label values into numbers, column by column.
+
+    A column where at least half of the values are numbers is a label; text in it is left out and
+    reported. Other columns are text and only noted.
+
+    Parameters
+    ----------
+    raw
+        File, id, number of atoms and raw values of every crystal.
+
+    Returns
+    -------
+    labels, problems, notes
+        Labels in the order of ``raw``.
+    """
+    settled: list[dict[str, LabelValue]] = [{} for _ in raw]
+    texts: dict[str, list[tuple[int, str]]] = {}
+    n_numbers: dict[str, int] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for at, (_, _, n_atoms, values) in enumerate(raw):
+        for name, value in values.items():
+            if isinstance(value, np.ndarray):
+                if value.ndim and len(value) == n_atoms and value.dtype.kind in "fiub":
+                    array = value.astype(np.float64)
+                    n_numbers[name] = n_numbers.get(name, 0) + 1
+                    if np.isfinite(array).all():
+                        settled[at][name] = array
+                    else:
+                        texts.setdefault(name, []).append((at, "nan or inf"))
+                else:
+                    shapes[name] = value.shape
+                continue
+            if isinstance(value, list | dict | tuple):
+                shapes[name] = (len(value),)
+                continue
+            number = number_or_text(value)
+            if isinstance(number, str):
+                texts.setdefault(name, []).append((at, number))
+            elif number is not None:
+                settled[at][name] = number
+                n_numbers[name] = n_numbers.get(name, 0) + 1
+    problems: list[Problem] = []
+    words: list[str] = []
+    for name, found in texts.items():
+        if n_numbers.get(name, 0) >= len(found):
+            for at, text in found:
+                file, id, _, _ = raw[at]
+                problems.append(
+                    Problem(
+                        file,
+                        id,
+                        f"label {name!r} is {text[:60]!r}, not a number; left out",
+                        "label",
+                    )
+                )
+        else:
+            words.append(name)
+            for labels in settled:
+                labels.pop(name, None)
+    notes = []
+    if words:
+        notes.append(f"text, not labels: {', '.join(repr(name) for name in sorted(words))}")
+    if shapes:
+        listed = ", ".join(f"{name!r} {shape}" for name, shape in sorted(shapes.items()))
+        notes.append(f"neither one number a crystal nor one row an atom, so not labels: {listed}")
+    return settled, problems, notes

@@ -1,0 +1,208 @@
+"""`read_crystals`: any file, folder or archive in, crystals and named problems out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.structures.crystal import Crystal
+from atomprint.structures.reading.checks import build_crystal
+from atomprint.structures.reading.cif import read_cif
+from atomprint.structures.reading.extxyz import read_extxyz
+from atomprint.structures.reading.files import BROKEN_FILE, Entry, Inventory, PathInput, find_files
+from atomprint.structures.reading.labels import Table, join, read_table, settle
+from atomprint.structures.reading.parquet import read_parquet
+from atomprint.structures.reading.result import (
+    Found,
+    NotCrystals,
+    Problem,
+    ReadResult,
+    Record,
+    Refused,
+)
+
+
+def read_crystals(
+    path: PathInput | Sequence[PathInput],
+    *,
+    labels: PathInput | None = None,
+    id_column: str | None = None,
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ReadResult:
+    """Read crystals and their labels from files, folders, patterns or archives.
+
+    What cannot be read, or would be read wrongly, is left out and named in ``problems``.
+
+    Parameters
+    ----------
+    path
+        A file, a folder (searched through), a pattern such as ``runs/*/CONTCAR``, an archive
+        (.tar, .tar.gz, .zip), or several of these.
+    labels
+        A CSV with ids and label columns, joined by id or file name. An ``id_prop.csv`` beside the
+        crystals is found by itself.
+    id_column
+        The column or field that holds the id, where it has an unusual name.
+    strict
+        Raise on the first problem list instead of leaving things out.
+    progress
+        Called with the number of files done and of all files.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to read: no such file, unknown type, empty folder.
+    DataError
+        With ``strict``, if anything is wrong; always, if two files state different units.
+    """
+    with ExitStack() as stack:
+        inventory = find_files(path, stack)
+        reader = _Reader(inventory, id_column)
+        if labels is not None:
+            reader.add_labels(Path(labels))
+        for done, entry in enumerate(inventory.entries, start=1):
+            reader.read(entry)
+            if progress is not None:
+                progress(done, len(inventory.entries))
+    result = reader.result()
+    if strict and result.problems:
+        more = len(result.problems) - 1
+        raise DataError(f"{result.problems[0]}" + (f" (and {more:,} more)" if more else ""))
+    if not result.crystals and not result.problems:
+        raise UsageError(f"{path}: no crystals there; " + "; ".join(result.notes))
+    return result
+
+
+class _Reader:
+    """Collects crystals, problems and labels over all files."""
+
+    def __init__(self, inventory: Inventory, id_column: str | None) -> None:
+        self.id_column = id_column
+        self.inventory = inventory
+        self.crystals: list[Crystal] = []
+        self.raw_labels: list[tuple[str, str, int, dict[str, Any]]] = []
+        self.problems: list[Problem] = list(inventory.problems)
+        self.units: dict[str, tuple[str, str]] = {}
+        self.ids: dict[str, str] = {}
+        self.tables: list[Table] = []
+        for entry in inventory.tables:
+            self._add_table(entry, scope=entry.name[: -len("id_prop.csv")])
+
+    def add_labels(self, path: Path) -> None:
+        """Add the table of labels that the user named."""
+        if not path.is_file():
+            raise UsageError(f"{str(path)!r}, the table of labels, does not exist")
+        entry = Entry(str(path), "table", True, path, lambda: path.open("rb"))
+        try:
+            self.tables.append(read_table(entry, self.id_column))
+        except Refused as refusal:
+            raise UsageError(f"{path}: {refusal.reason}") from None
+
+    def _add_table(self, entry: Entry, scope: str) -> None:
+        try:
+            self.tables.append(read_table(entry, None, scope))
+        except Refused as refusal:
+            self.problems.append(Problem(entry.name, "", refusal.reason, "label"))
+        except BROKEN_FILE as error:
+            self.problems.append(Problem(entry.name, "", f"cannot be read ({error})", "label"))
+
+    def read(self, entry: Entry) -> None:
+        """Read one file."""
+        try:
+            with ExitStack() as stack:
+                found = _open(entry, self.id_column, stack)
+                self._add(entry, found)
+        except Refused as refusal:
+            self._refuse(entry, refusal, "")
+        except NotCrystals as other:
+            if entry.by_name:
+                self._refuse(entry, Refused("broken", str(other)), "")
+            else:
+                self.inventory.pass_over(entry.name)
+        except (*BROKEN_FILE, RuntimeError, MemoryError) as error:
+            reason = (
+                f"cannot be read ({' '.join(str(error).split())[:150] or type(error).__name__})"
+            )
+            self._refuse(entry, Refused("broken", reason), "")
+
+    def _add(self, entry: Entry, found: Found) -> None:
+        # One record ahead, so that a file's only crystal can be named after the file.
+        records: Iterator[Record | Refused] = iter(found.records)
+        first = next(records, None)
+        second = next(records, None) if first is not None else None
+        if first is None:
+            raise Refused("empty", "has no crystals")
+        alone = second is None
+        self._add_record(entry, first, alone)
+        if second is not None:
+            self._add_record(entry, second, alone)
+        for record in records:
+            self._add_record(entry, record, alone)
+        for name, unit in found.units.items():
+            known, where = self.units.setdefault(name, (unit, entry.name))
+            if known and unit and known != unit:
+                raise DataError(
+                    f"label {name!r} is in {known} in {where} and in {unit} in {entry.name}; "
+                    "convert one of them"
+                )
+
+    def _add_record(self, entry: Entry, record: Record | Refused, alone: bool) -> None:
+        mark = record.id if isinstance(record, Refused) else record.index
+        id = entry.stem if alone or not mark else f"{entry.stem}#{mark}"
+        if isinstance(record, Refused):
+            self._refuse(entry, record, id)
+            return
+        id = record.id or id
+        source = entry.name if alone or not mark else f"{entry.name}#{mark}"
+        try:
+            if id in self.ids:
+                raise Refused("duplicate", f"the id {id!r} was read before, from {self.ids[id]}")
+            crystal = build_crystal(replace(record, id=id), source)
+        except Refused as refusal:
+            self._refuse(entry, refusal, id)
+            return
+        self.ids[id] = source
+        values = join(self.tables, entry.name, id, entry.stem if alone else None, record.labels)
+        self.crystals.append(crystal)
+        self.raw_labels.append((entry.name, id, crystal.n_atoms, values))
+
+    def _refuse(self, entry: Entry, refusal: Refused, id: str) -> None:
+        self.problems.append(Problem(entry.name, id, refusal.reason, refusal.kind))
+        # The labels of a refused crystal are accounted for with it.
+        join(self.tables, entry.name, id, entry.stem, {})
+
+    def result(self) -> ReadResult:
+        """Settle the labels and gather everything."""
+        labels, problems, notes = settle(self.raw_labels)
+        for table in self.tables:
+            problems += table.problems
+            for key in table.rows:
+                if key not in table.used:
+                    problems.append(Problem(table.name, key, "no crystal has this id", "label"))
+        crystals = [
+            crystal.with_labels(values) if values else crystal
+            for crystal, values in zip(self.crystals, labels, strict=True)
+        ]
+        names = sorted({name for values in labels for name in values})
+        units = {name: self.units.get(name, ("", ""))[0] for name in names}
+        if self.inventory.passed_over:
+            listed = ", ".join(
+                f"{count} × {suffix}"
+                for suffix, count in sorted(self.inventory.passed_over.items())
+            )
+            notes.append(f"files of other types passed over: {listed}")
+        return ReadResult(crystals, self.problems + problems, units, notes)
+
+
+def _open(entry: Entry, id_column: str | None, stack: ExitStack) -> Found:
+    if entry.format == "cif":
+        return read_cif(entry.read())
+    file = stack.enter_context(entry.open())
+    if entry.format == "extxyz":
+        return read_extxyz(file, id_column)
+    if entry.format == "parquet":
+        return read_parquet(file, id_column)
+    raise NotCrystals("is of no known type")
