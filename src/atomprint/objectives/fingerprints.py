@@ -23,6 +23,10 @@ class FingerprintObjectiveSettings(Settings):
         description="the fingerprints to regress, all at once",
     )
     loss: Literal["l1", "huber", "mse"] = Field("l1", description="loss of a standardised feature")
+    transform: Literal["none", "root"] = Field(
+        "root",
+        description="root: sign(x) sqrt|x| of a value before it is standardised, against long tails",
+    )
     weighting: Literal["uncertainty", "equal"] = Field(
         "uncertainty", description="weights of the fingerprints: learned, or all one"
     )
@@ -64,11 +68,14 @@ class FingerprintObjective(nn.Module):
 
     @torch.no_grad()
     def values(self, graph: GraphBatch) -> dict[str, Tensor]:
-        """Raw fingerprints by name of the target."""
-        return {
+        """Transformed fingerprints by name of the target, not yet standardised."""
+        values = {
             target.name: fingerprint(graph)
             for target, fingerprint in zip(self.targets, self._members(), strict=True)
         }
+        if self.settings.transform == "root":
+            values = {name: x.sign() * x.abs().sqrt() for name, x in values.items()}
+        return values
 
     def fit_standardizers(self, model: Model, graphs: Iterable[GraphBatch]) -> None:
         """Fit the model's standardisers on the fingerprints of some crystals of the corpus."""

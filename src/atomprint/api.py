@@ -1,0 +1,639 @@
+"""The verbs: what a person does with atomprint, from Python; the shell has the same ones.
+
+Everything here reads crystals from whatever the user has, does one thing, and returns data;
+nothing prints. ``progress`` is called as ``progress(stage, done, total, numbers)``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from atomprint.data.inspect import Inspection, inspect
+from atomprint.data.splits import split
+from atomprint.evaluation.demo import DemoOutcome, run_demo
+from atomprint.evaluation.report import write_report
+from atomprint.evaluation.twin import Outcome, Parts, prediction_columns, run_twins, split_labelled
+from atomprint.fingerprints import Fingerprint, FingerprintSettings, fingerprint_id
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.ground.settings import Settings, validate
+from atomprint.heads.model import Model
+from atomprint.heads.target import Target
+from atomprint.structures.crystal import Crystal
+from atomprint.structures.reading import Problem, ReadResult, read_crystals
+from atomprint.training import predict as inference
+from atomprint.training.checkpoint import load_model
+from atomprint.training.finetune import FinetuneSettings
+from atomprint.training.pretrain import PretrainResult, PretrainSettings
+from atomprint.training.pretrain import pretrain as run_pretraining
+from atomprint.training.run import hash_crystals, make_folder, record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+PathInput = str | Path
+Data = PathInput | Sequence[PathInput] | Sequence[Crystal]
+Progress = Callable[[str, int, int, dict[str, float]], None]
+
+__all__ = [
+    "Columns",
+    "PretrainConfig",
+    "demo",
+    "embed",
+    "finetune",
+    "fingerprint",
+    "inspect",
+    "predict",
+    "pretrain",
+    "read_crystals",
+    "report",
+]
+
+
+class PretrainConfig(PretrainSettings):
+    """A pre-training file: the data, the run folder, and every setting with its default."""
+
+    data: str | tuple[str, ...] | None = Field(None, description="file, folder, glob or archive")
+    out: str | None = Field(None, description="run folder to write")
+    max_atoms: int | None = Field(
+        None, ge=1, description="leave out crystals with more atoms in the cell"
+    )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Named numbers, a row a crystal or an atom: fingerprints, predictions or embeddings.
+
+    Attributes
+    ----------
+    ids
+        Of the crystal that each row belongs to.
+    values
+        By column name, each ``(n_rows,)``.
+    units
+        By column name.
+    per
+        What a row is.
+    about
+        What made them: settings, the id of the settings, the model.
+    problems
+        Crystals and labels left out, each with file, id and reason.
+    """
+
+    ids: list[str]
+    values: dict[str, "npt.NDArray[np.float64]"]
+    units: dict[str, str]
+    per: str
+    about: dict[str, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def array(self) -> "npt.NDArray[np.float64]":
+        """All columns side by side, ``(n_rows, n_columns)``."""
+        import numpy as np
+
+        return np.stack(list(self.values.values()), axis=1)
+
+    def to_arrow(self) -> "pa.Table":
+        """An Arrow table: ``id``, then the columns, with units and origin in the metadata."""
+        import json
+
+        import pyarrow as pa
+
+        columns: dict[str, Any] = {"id": self.ids, **self.values}
+        about = {**self.about, "per": self.per, "units": self.units}
+        return pa.table(columns).replace_schema_metadata({"atomprint": json.dumps(about)})
+
+    def write(self, path: PathInput) -> Path:
+        """Write Parquet or CSV, by the ending of the name.
+
+        Raises
+        ------
+        UsageError
+            If the name ends otherwise, or the file cannot be written.
+        """
+        import pyarrow.csv as pc
+        import pyarrow.parquet as pq
+
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".parquet":
+                pq.write_table(self.to_arrow(), path, compression="zstd")
+            elif path.suffix == ".csv":
+                pc.write_csv(self.to_arrow(), path)
+            else:
+                raise UsageError(f"{path}: give a name that ends in .parquet or .csv")
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
+        return path
+
+
+def _read(
+    data: Data, labels: PathInput | None, strict: bool, progress: Progress | None
+) -> ReadResult:
+    """Read crystals from paths, or pass on crystals already in hand."""
+    if not isinstance(data, str | Path) and all(isinstance(item, Crystal) for item in data):
+        if labels is not None:
+            raise UsageError("labels from a file go with crystals from files; attach them instead")
+        return ReadResult([c for c in data if isinstance(c, Crystal)], [], {})
+
+    def count(done: int, total: int) -> None:
+        if progress is not None:
+            progress("read", done, total, {})
+
+    paths: Any = data
+    result = read_crystals(paths, labels=labels, strict=strict, progress=count)
+    if not result.crystals:
+        first = f"; the first: {result.problems[0]}" if result.problems else ""
+        raise DataError(f"{data}: no crystal could be read{first}")
+    return result
+
+
+def fingerprint(
+    data: Data,
+    kind: str | Settings = "soap",
+    out: PathInput | None = None,
+    *,
+    per: Literal["atom", "crystal"] | None = None,
+    device: str = "auto",
+    double: bool = True,
+    strict: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Columns:
+    """Compute a fingerprint of every crystal.
+
+    Parameters
+    ----------
+    data
+        Crystals, or where to read them from.
+    kind
+        ``rdf``, ``adf``, ``soap`` or ``ead``; or complete settings.
+    out
+        A .parquet or .csv to write.
+    per
+        A row an atom or a row a crystal; None takes the fingerprint's default.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    double
+        Compute in float64.
+    strict
+        Refuse if anything was left out on reading.
+    progress
+        See the module.
+    settings
+        Settings of the fingerprint (``cutoff=5.0``) where they differ from the defaults.
+    """
+    import numpy as np
+    import torch
+
+    from atomprint.structures.graph import GraphBatch
+
+    chosen = _fingerprint_settings(kind, settings | ({} if per is None else {"per": per}))
+    result = _read(data, None, strict, progress)
+    where = _device(device)
+    maker: Fingerprint = chosen.build().to(where)
+    dtype = torch.float64 if double else torch.float32
+    rows: list[Any] = []
+    ids: list[str] = []
+    limits = inference.PREDICT_BATCH
+    from atomprint.data.batching import plan_batches
+
+    order = range(len(result.crystals))
+    done = 0
+    with torch.inference_mode():
+        for indices in plan_batches(result.crystals, order, maker.cutoff, limits):
+            crystals = [result.crystals[i] for i in indices]
+            graph = GraphBatch.from_crystals(crystals, maker.cutoff, dtype).to(where)
+            rows.append(maker(graph).double().cpu().numpy())
+            for crystal in crystals:
+                ids += [crystal.id] * (crystal.n_atoms if maker.per == "atom" else 1)
+            done += len(crystals)
+            if progress is not None:
+                progress("fingerprint", done, len(result.crystals), {})
+    values = np.concatenate(rows)
+    units = maker.units if isinstance(maker.units, list) else [maker.units] * len(maker.labels)
+    table = Columns(
+        ids,
+        {name: values[:, i] for i, name in enumerate(maker.labels)},
+        dict(zip(maker.labels, units, strict=True)),
+        maker.per,
+        {"settings": chosen.model_dump(mode="json"), "fingerprint_id": fingerprint_id(chosen)},
+        result.problems,
+    )
+    if out is not None:
+        table.write(out)
+    return table
+
+
+def _fingerprint_settings(kind: str | Settings, settings: dict[str, Any]) -> Any:
+    if isinstance(kind, Settings):
+        return kind.model_copy(update=settings) if settings else kind
+    from atomprint.fingerprints import ADFSettings, EADSettings, RDFSettings, SOAPSettings
+
+    members: dict[str, type[Settings]] = {
+        m.model_fields["kind"].default: m
+        for m in (RDFSettings, ADFSettings, SOAPSettings, EADSettings)
+    }
+    if kind not in members:
+        raise UsageError(f"unknown fingerprint {kind!r}; choose from {', '.join(sorted(members))}")
+    return validate(members[kind], {"kind": kind, **settings}, f"fingerprint {kind}")
+
+
+def _device(device: str) -> Any:
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(f"device {device!r} cannot be used: {first}") from None
+    return chosen
+
+
+def pretrain(
+    data: Data | None = None,
+    out: PathInput | None = None,
+    *,
+    settings: PretrainConfig | None = None,
+    config: PathInput | None = None,
+    overrides: Sequence[str] = (),
+    resume: PathInput | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> PretrainResult:
+    """Pre-train a network on structural fingerprints of crystals; no label is looked at.
+
+    Parameters
+    ----------
+    data
+        The corpus; overrides the settings' ``data``.
+    out
+        Run folder; overrides the settings' ``out``. None keeps the result in memory.
+    settings, config
+        Settings, or a YAML file of them; the defaults otherwise.
+    overrides
+        ``key=value`` pairs over the file, keys with dots: ``loop.n_steps=2000``.
+    resume
+        A run folder to continue with its own settings, to the same weights as without a stop.
+    seed, device
+        Shorthands for ``loop.seed`` and ``loop.device``.
+    strict
+        Refuse if anything was left out on reading.
+    progress
+        See the module.
+    """
+    if resume is not None:
+        if out is not None or config is not None or settings is not None or overrides:
+            raise UsageError("a resumed run keeps its own folder and settings; give only resume")
+        folder = Path(resume)
+        chosen = _settings_of_run(folder)
+        data = data if data is not None else chosen.data
+    else:
+        chosen = settings or load_config(config, overrides)
+        updates = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
+        if updates:
+            chosen = chosen.model_copy(update={"loop": chosen.loop.model_copy(update=updates)})
+        data = data if data is not None else chosen.data
+        if isinstance(data, str | Path):
+            chosen = chosen.model_copy(update={"data": str(data)})
+        target = out if out is not None else chosen.out
+        if target is not None:
+            chosen = chosen.model_copy(update={"out": str(target)})
+        folder = Path(target) if target is not None else None  # type: ignore[assignment]
+    if data is None:
+        raise UsageError("there is no corpus: give --data PATH, or data: in the settings file")
+    result = _read(data, None, strict, progress)
+    crystals = result.crystals
+    if chosen.max_atoms is not None:
+        crystals = [c for c in crystals if c.n_atoms <= chosen.max_atoms]
+
+    def count(step: int, total: int, numbers: dict[str, float]) -> None:
+        if progress is not None:
+            progress("pretrain", step, total, numbers)
+
+    notes = {"problems": len(result.problems)}
+    return run_pretraining(
+        crystals, chosen, folder, resume=resume is not None, progress=count, notes=notes
+    )
+
+
+def load_config(config: PathInput | None, overrides: Sequence[str] = ()) -> PretrainConfig:
+    """Read settings from YAML and ``key=value`` pairs; both may be missing.
+
+    Raises
+    ------
+    UsageError
+        For a file that is not there or not YAML, or an unknown or impossible setting.
+    """
+    values: dict[str, Any] = {}
+    where = "settings"
+    if config is not None:
+        where = str(config)
+        try:
+            loaded = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"{config}: cannot be read ({error.strerror})") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            first = str(error).replace("\n", " ")
+            raise UsageError(f"{config}: not YAML ({first})") from None
+        if loaded is not None and not isinstance(loaded, dict):
+            raise UsageError(f"{config}: settings are key: value lines, this is something else")
+        values = loaded or {}
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign:
+            raise UsageError(f"{override!r}: give key=value, for instance loop.n_steps=2000")
+        *parents, last = key.split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise UsageError(f"{override!r}: {parent!r} is a value, not a group of settings")
+        try:
+            place[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"{override!r}: the value is not YAML") from None
+    return validate(PretrainConfig, values, where)
+
+
+def _settings_of_run(folder: Path) -> PretrainConfig:
+    import json
+
+    try:
+        described = json.loads((folder / "run.json").read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError):
+        raise UsageError(f"{folder}: there is no run to resume here (no readable run.json)") from None
+    return validate(PretrainConfig, described, str(folder / "run.json"))
+
+
+def finetune(
+    source: PathInput | None,
+    data: Data,
+    target: str | Sequence[str] | Sequence[Target],
+    out: PathInput | None = None,
+    *,
+    labels: PathInput | None = None,
+    n_train: int | None = None,
+    test: float | PathInput = 0.2,
+    twin: bool = False,
+    task: Literal["regression", "classification"] = "regression",
+    seed: int = 0,
+    device: str = "auto",
+    settings: FinetuneSettings | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Fine-tune a pre-trained network on labels, and test it on crystals set aside.
+
+    Parameters
+    ----------
+    source
+        Folder of the pre-trained model; None trains from scratch.
+    data
+        Crystals with labels, or where to read them from.
+    target
+        Name of the label, or of several at once.
+    out
+        Run folder to write.
+    labels
+        A CSV with ids and labels.
+    n_train
+        Labels to use for training and validation together; None uses all but the test part.
+    test
+        Part set aside for the test (a fraction), or a file of ids, one a line.
+    twin
+        Train the from-scratch twin too, with the same data, seed, steps and grid.
+    task
+        Whether the labels are numbers or classes 0, 1, ...
+    seed
+        Of the split, the heads, the order.
+    device
+        ``auto``, ``cpu``, ``cuda``.
+    settings
+        Of fine-tuning.
+    strict
+        Refuse if anything was left out on reading.
+    progress
+        See the module.
+    """
+    pretrained = load_model(Path(source))[0] if source is not None else None
+    result = _read(data, labels, strict, progress)
+    targets = _targets(target, result, task)
+    labelled = [c for c in result.crystals if any(t.name in c.labels for t in targets)]
+    parts = split_for_test(labelled, test, seed)
+    chosen = settings or FinetuneSettings()
+    loop = chosen.loop.model_copy(update={"seed": seed, "device": device})
+    chosen = chosen.model_copy(update={"loop": loop})
+    split_parts = split_labelled(parts[0], parts[1], n_train, chosen.valid_fraction, seed)
+    from atomprint.heads.model import ModelSettings
+
+    model_settings = pretrained.settings if pretrained is not None else ModelSettings()
+    folder = None
+    if out is not None:
+        folder = make_folder(Path(out))
+        about = {
+            "hash": hash_crystals(labelled),
+            "n_labelled": len(labelled),
+            "n_test": len(split_parts.test),
+            "problems": len(result.problems),
+            "source": str(source) if source is not None else None,
+        }
+        record(folder, chosen.model_dump(mode="json"), about)
+
+    def count(step: int, total: int, numbers: dict[str, float]) -> None:
+        if progress is not None:
+            progress("finetune", step, total, numbers)
+
+    outcome = run_twins(
+        split_parts,
+        targets,
+        chosen,
+        model_settings,
+        pretrained,
+        twin=twin,
+        out=folder,
+        notes={"source": str(source) if source is not None else None},
+        progress=count,
+    )
+    outcome.problems.extend(result.problems)
+    return outcome
+
+
+def split_for_test(
+    labelled: Sequence[Crystal], test: float | PathInput, seed: int
+) -> tuple[list[Crystal], list[Crystal]]:
+    """Set the test part aside: (the others, the test part)."""
+    parts = split(labelled, test=test, valid=0.0, seed=seed)
+    return [labelled[i] for i in parts.train], [labelled[i] for i in parts.test]
+
+
+def _targets(
+    target: str | Sequence[str] | Sequence[Target], result: ReadResult, task: str
+) -> list[Target]:
+    """Describe the labels asked for: what they belong to, their size, their unit."""
+    import numpy as np
+
+    wanted = [target] if isinstance(target, str) else list(target)
+    known: dict[str, int] = {}
+    for crystal in result.crystals:
+        for name in crystal.labels:
+            known[name] = known.get(name, 0) + 1
+    described = []
+    for item in wanted:
+        if isinstance(item, Target):
+            described.append(item)
+            continue
+        if item not in known:
+            import difflib
+
+            close = difflib.get_close_matches(item, known, n=1)
+            names = ", ".join(sorted(known)) or "none"
+            hint = f"did you mean {close[0]!r}?" if close else f"labels found: {names}"
+            raise UsageError(f"no crystal has a label {item!r}; {hint}")
+        holders = [c for c in result.crystals if item in c.labels]
+        first = np.asarray(holders[0].labels[item])
+        per: Literal["atom", "crystal"] = "atom" if first.ndim >= 1 and all(
+            np.ndim(c.labels[item]) >= 1 and len(np.asarray(c.labels[item])) == c.n_atoms
+            for c in holders
+        ) else "crystal"  # fmt: skip
+        size = first.size // (holders[0].n_atoms if per == "atom" else 1)
+        if task == "classification":
+            size = _count_classes(item, holders)
+        described.append(
+            Target(
+                name=item,
+                per=per,
+                size=size,
+                unit=result.units.get(item, ""),
+                task="classification" if task == "classification" else "regression",
+            )
+        )
+    return described
+
+
+def _count_classes(name: str, holders: Sequence[Crystal]) -> int:
+    import numpy as np
+
+    values = np.concatenate([np.ravel(c.labels[name]) for c in holders])
+    values = values[np.isfinite(values)]
+    if (values < 0).any() or (values != np.round(values)).any():
+        bad = next(float(v) for v in values if v < 0 or v != round(v))
+        raise DataError(f"label {name!r} holds {bad:g}; classes are whole numbers from 0 on")
+    return max(2, int(values.max()) + 1)
+
+
+def predict(
+    run: PathInput,
+    data: Data,
+    out: PathInput | None = None,
+    *,
+    device: str = "auto",
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Columns:
+    """Predict the properties of crystals with a fine-tuned model.
+
+    Returns
+    -------
+    Columns
+        ``<target>_predicted`` for every target; a row a crystal (a row an atom, if the model's
+        targets are per atom).
+    """
+    model, info = load_model(Path(run))
+    if info.made_by != "finetune":
+        raise UsageError(
+            f"{run}: this model was only pre-trained and predicts fingerprints; "
+            "fine-tune it on labels first, or use embed"
+        )
+    result = _read(data, None, strict, progress)
+
+    def count(done: int, total: int) -> None:
+        if progress is not None:
+            progress("predict", done, total, {})
+
+    predicted = inference.predict(model, result.crystals, _device(device), count)
+    per = model.targets[0].per
+    values: dict[str, Any] = {}
+    units: dict[str, str] = {}
+    import numpy as np
+
+    for target in model.targets:
+        if target.per != per:
+            continue
+        for name, column in prediction_columns(target, predicted[target.name], "predicted").items():
+            values[name] = np.asarray(column, dtype=np.float64)
+            units[name] = target.unit
+    table = Columns(
+        _row_ids(result.crystals, per), values, units, per, {"model": str(run)}, result.problems
+    )
+    if out is not None:
+        table.write(out)
+    return table
+
+
+def embed(
+    run: PathInput,
+    data: Data,
+    out: PathInput | None = None,
+    *,
+    per: Literal["atom", "crystal"] = "crystal",
+    device: str = "auto",
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Columns:
+    """Features that a trained backbone has of crystals (the mean over atoms) or of atoms."""
+    model, _ = load_model(Path(run))
+    result = _read(data, None, strict, progress)
+
+    def count(done: int, total: int) -> None:
+        if progress is not None:
+            progress("embed", done, total, {})
+
+    values = inference.embed(model, result.crystals, per, _device(device), count)
+    names = [f"e{i}" for i in range(values.shape[1])]
+    table = Columns(
+        _row_ids(result.crystals, per),
+        {name: values[:, i] for i, name in enumerate(names)},
+        dict.fromkeys(names, "1"),
+        per,
+        {"model": str(run)},
+        result.problems,
+    )
+    if out is not None:
+        table.write(out)
+    return table
+
+
+def _row_ids(crystals: Sequence[Crystal], per: str) -> list[str]:
+    if per == "crystal":
+        return [c.id for c in crystals]
+    return [c.id for c in crystals for _ in range(c.n_atoms)]
+
+
+def report(folder: PathInput) -> Path:
+    """Write ``report.html`` over every run in a folder and return its path."""
+    return write_report(Path(folder))
+
+
+def demo(
+    out: PathInput | None = None,
+    *,
+    quick: bool = False,
+    seeds: Sequence[int] = (0, 1, 2),
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> DemoOutcome:
+    """Run the main job on the embedded data; see :func:`atomprint.evaluation.demo.run_demo`."""
+    folder = Path(out) if out is not None else Path("atomprint-demo")
+    return run_demo(folder, quick=quick, seeds=seeds, device=device, progress=progress)
