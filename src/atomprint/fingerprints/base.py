@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
@@ -58,6 +58,11 @@ class Fingerprint(nn.Module, ABC):
     def n_features(self) -> int:
         """Number of columns."""
         return len(self.labels)
+
+    if TYPE_CHECKING:  # nn.Module's own says Any
+
+        def __call__(self, graph: GraphBatch) -> Tensor:
+            """Call :meth:`forward`."""
 
     @abstractmethod
     def forward(self, graph: GraphBatch) -> Tensor:

@@ -1,0 +1,298 @@
+"""Every fingerprint keeps the laws, and every law catches a fingerprint that breaks it."""
+
+import typing
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from atomprint.fingerprints import (
+    ADFSettings,
+    EADSettings,
+    FingerprintSettings,
+    RDFSettings,
+    SOAPSettings,
+    fingerprint_id,
+)
+from atomprint.fingerprints.base import Fingerprint, crystal_mean
+from atomprint.fingerprints.cutoffs import cosine_cutoff
+from atomprint.structures.graph import sum_by_index
+from atomprint.testing.fingerprints import LAWS, LawBroken, check
+
+MEMBERS = {
+    "rdf": RDFSettings(),
+    "rdf-atom-taper": RDFSettings(per="atom", cutoff_function="cosine"),
+    "rdf-hard": RDFSettings(smearing=None, divide_by_mean=True),
+    "rdf-hard-taper": RDFSettings(
+        smearing=None, cutoff_function="cosine", per="atom", normalize="count"
+    ),
+    "adf": ADFSettings(),
+    "adf-probability": ADFSettings(normalize="probability", channels=("Z", "mass")),
+    "adf-curve-crystal": ADFSettings(form="curve", per="crystal", l_max=12),
+    "adf-curve-full": ADFSettings(form="curve", cutoff_function="none", cutoff=3.5),
+    "adf-histogram": ADFSettings(form="histogram"),
+    "adf-histogram-crystal": ADFSettings(
+        form="histogram", normalize="probability", per="crystal", cutoff_function="none"
+    ),
+    "soap": SOAPSettings(n_max=4, l_max=4),
+    "soap-one": SOAPSettings(channels=("one",), cutoff=4.0, sigma=0.4),
+    "soap-taper-cross": SOAPSettings(
+        cross_channels=True, cutoff_function="cosine", n_max=4, l_max=3
+    ),
+    "soap-inner": SOAPSettings(per="crystal", average="inner", n_max=4, l_max=4),
+    "soap-outer-taper": SOAPSettings(per="crystal", cutoff_function="cosine", n_max=3, l_max=2),
+    "ead": EADSettings(),
+    "ead-pyxtal": EADSettings(
+        per="crystal", convention="pyxtal", channels=("Z",), scale_channels=False
+    ),
+    "ead-learnable": EADSettings(learnable=True, l_max=4, shells=(1.5, 2.5), eta=1.0),
+}
+
+UNION = typing.get_args(typing.get_args(FingerprintSettings)[0])
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("member", MEMBERS)
+def test_every_member_keeps_the_laws(member, law):
+    fingerprint = MEMBERS[member].build()
+    if not check(law, fingerprint):
+        pytest.skip(f"exempt: {fingerprint.exempt[law]}")
+
+
+def test_the_members_tested_are_those_of_the_union():
+    assert {type(settings) for settings in MEMBERS.values()} == set(UNION)
+
+
+@pytest.mark.parametrize("settings", MEMBERS.values(), ids=MEMBERS)
+def test_settings_survive_json_and_their_id_travels(settings):
+    adapter = TypeAdapter(FingerprintSettings)
+    again = adapter.validate_json(settings.model_dump_json())
+    assert again == settings
+    assert fingerprint_id(again) == fingerprint_id(settings)
+
+
+def test_different_settings_have_different_ids():
+    ids = {fingerprint_id(settings) for settings in MEMBERS.values()}
+    assert len(ids) == len(MEMBERS)
+    assert fingerprint_id(EADSettings(cutoff=6.0)) == fingerprint_id(EADSettings())
+
+
+@pytest.mark.parametrize("model", UNION)
+def test_every_setting_is_described(model):
+    for name, field in model.model_fields.items():
+        if name != "kind":
+            assert field.description, f"{model.__name__}.{name} has no description"
+
+
+class Sound(Fingerprint):
+    """Coordination by element, and nothing wrong with it: the base of the broken ones."""
+
+    def __init__(self):
+        super().__init__("sound", "atom", 4.0)
+        self.labels, self.units = ["sound.a", "sound.b"], ["1", "1"]
+
+    def forward(self, graph):
+        graph = graph.within(self.cutoff)
+        r = graph.distances
+        near = cosine_cutoff(r, self.cutoff)
+        heavy = near * graph.numbers[graph.neighbor_index].to(r)
+        rows = torch.stack([near, heavy], dim=1)
+        return self.change(graph, sum_by_index(rows, graph.center_index, graph.n_atoms))
+
+    def change(self, graph, values):
+        return values
+
+
+class Rotation(Sound):
+    def change(self, graph, values):
+        x = graph.edge_vectors[:, :1].square() * cosine_cutoff(graph.distances, 4.0)[:, None]
+        return values + sum_by_index(x, graph.center_index, graph.n_atoms)
+
+
+class Translation(Sound):
+    def change(self, graph, values):
+        return values + graph.positions.square().sum(1, keepdim=True)
+
+
+class Permutation(Sound):
+    def change(self, graph, values):
+        return values * torch.arange(1, graph.n_atoms + 1)[:, None]
+
+
+class Lattice(Sound):
+    def change(self, graph, values):
+        return values + torch.linalg.vector_norm(graph.cells, dim=(1, 2))[graph.crystal_index, None]
+
+
+class Supercell(Sound):
+    def __init__(self):
+        super().__init__()
+        self.per = "crystal"
+
+    def change(self, graph, values):
+        return sum_by_index(values, graph.crystal_index, graph.n_crystals)
+
+
+class SmallCell(Sound):
+    """Sees one image of every neighbour only."""
+
+    def forward(self, graph):
+        graph = graph.within(self.cutoff)
+        _, center, neighbor = graph.pairs
+        seen = graph.numbers[neighbor].to(graph.dtype)[:, None].expand(-1, 2)
+        return sum_by_index(seen, center, graph.n_atoms)
+
+
+class LoneAtom(Sound):
+    def change(self, graph, values):
+        return values / values[:, :1]
+
+
+class LoneAtomGradient(Sound):
+    """The spread of a crystal's atoms: with one atom, the square root's slope at zero."""
+
+    def change(self, graph, values):
+        apart = graph.positions - crystal_mean(graph.positions, graph)[graph.crystal_index]
+        return values + apart.square().sum(1, keepdim=True).sqrt()
+
+
+class Smooth(Sound):
+    def change(self, graph, values):
+        counts = torch.bincount(graph.center_index, minlength=graph.n_atoms)
+        return values + counts[:, None]
+
+
+class SmoothSlope(Sound):
+    """Continuous, with a kink."""
+
+    def change(self, graph, values):
+        linear = (1 - graph.distances / self.cutoff)[:, None]
+        return values + sum_by_index(linear, graph.center_index, graph.n_atoms)
+
+
+class Gradient(Sound):
+    def change(self, graph, values):
+        return values + values.detach() ** 2
+
+
+class GradientOfCells(Sound):
+    def forward(self, graph):
+        return super().forward(graph.with_geometry(graph.positions, graph.cells.detach()))
+
+
+class Batch(Sound):
+    def change(self, graph, values):
+        return values - values.mean(0)
+
+
+class Untouched(Sound):
+    def change(self, graph, values):
+        graph.positions.mul_(1.0001)
+        return values
+
+
+class UntouchedState(Sound):
+    calls = 0
+
+    def change(self, graph, values):
+        self.calls += 1
+        return values + self.calls
+
+
+class Labels(Sound):
+    def __init__(self):
+        super().__init__()
+        self.labels = ["sound.a", "sound.a"]
+
+
+class LabelsMissing(Sound):
+    def __init__(self):
+        super().__init__()
+        self.labels = ["sound.a"]
+
+
+class LabelsType(Sound):
+    def change(self, graph, values):
+        return values.double()
+
+
+class Float32(Sound):
+    def change(self, graph, values):
+        return (values + 1e4) - 1e4
+
+
+class Cutoff(Sound):
+    def forward(self, graph):
+        return crystal_mean(
+            graph.distances.new_ones(graph.n_atoms, 2) * graph.n_edges / graph.n_atoms, graph
+        )[graph.crystal_index]
+
+
+BROKEN = {
+    "rotation": [Rotation],
+    "translation": [Translation],
+    "permutation": [Permutation],
+    "lattice": [Lattice],
+    "supercell": [Supercell],
+    "small_cell": [SmallCell],
+    "lone_atom": [LoneAtom, LoneAtomGradient],
+    "smooth": [Smooth, SmoothSlope],
+    "gradient": [Gradient, GradientOfCells],
+    "batch": [Batch],
+    "untouched": [Untouched, UntouchedState],
+    "labels": [Labels, LabelsMissing, LabelsType],
+    "float32": [Float32],
+    "cutoff": [Cutoff],
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_sound_fingerprint_keeps_every_law(law):
+    assert check(law, Sound())
+
+
+@pytest.mark.parametrize(
+    ("law", "broken"), [(law, broken) for law, all in BROKEN.items() for broken in all]
+)
+def test_every_law_catches_a_broken_member(law, broken):
+    with pytest.raises(LawBroken):
+        check(law, broken())
+
+
+def test_the_law_of_wrapping_catches_unwrapped_atoms(monkeypatch):
+    # Atoms are wrapped by GraphBatch, before any fingerprint: break that.
+    monkeypatch.setattr("atomprint.structures.graph.wrap", lambda crystal: crystal.positions)
+    with pytest.raises(LawBroken):
+        check("wrapping", Translation())
+
+
+def test_every_law_has_a_broken_member():
+    assert {*BROKEN, "wrapping"} == set(LAWS)
+
+
+@pytest.mark.parametrize(
+    "exempt", [{"smooth": ""}, {"no such law": "because"}], ids=["no reason", "no law"]
+)
+def test_an_exemption_names_a_law_and_a_reason(exempt):
+    fingerprint = Sound()
+    fingerprint.exempt = exempt
+    with pytest.raises(LawBroken):
+        check("rotation", fingerprint)
+
+
+def test_exemptions_are_needed():
+    """A law that a member is exempt from is one that it breaks, at least somewhere."""
+    for name, law in (("soap", "smooth"), ("rdf-hard", "smooth"), ("adf-curve-full", "smooth")):
+        with pytest.raises(LawBroken):
+            LAWS[law](MEMBERS[name].build())
+
+
+def test_not_a_number_breaks_a_law():
+    class NaN(Sound):
+        def change(self, graph, values):
+            return values * np.nan
+
+    for law in ("rotation", "batch", "float32", "cutoff", "smooth", "gradient"):
+        with pytest.raises(LawBroken):
+            check(law, NaN())
