@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 import atomprint
 from atomprint.ground.errors import UsageError
@@ -110,7 +111,7 @@ def make_fabric(settings: LoopSettings, folder: Path | None) -> Fabric:
     """
     loggers: Sequence[Any] = []
     if folder is not None:
-        loggers = [CSVLogger(folder, name="logs"), TensorBoardLogger(folder, name="logs")]
+        loggers = [CSVLogger(folder, name="logs", flush_logs_every_n_steps=1), TensorBoardLogger(folder, name="logs")]
     try:
         fabric = Fabric(
             accelerator=settings.device,
@@ -119,7 +120,7 @@ def make_fabric(settings: LoopSettings, folder: Path | None) -> Fabric:
             loggers=loggers,
         )
         fabric.launch()
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         first = str(error).splitlines()[0]
         raise UsageError(f"device {settings.device!r} cannot be used: {first}") from None
     return fabric

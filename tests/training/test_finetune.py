@@ -1,0 +1,181 @@
+"""Fine-tuning: parts, missing labels, classes, vectors per atom, the twin, transfer."""
+
+import numpy as np
+import pytest
+import torch
+
+from atomprint.evaluation.twin import Parts, run_twins, split_labelled
+from atomprint.ground.errors import DataError
+from atomprint.heads.model import Model
+from atomprint.heads.target import Target
+from atomprint.training.checkpoint import load_model
+from atomprint.training.finetune import finetune
+from atomprint.training.predict import embed, labels_of, predict
+from atomprint.training.pretrain import pretrain
+from atomprint.training.transfer import transfer_backbone
+from tests.toy import toy_crystals
+from tests.training.tiny import TINY_MODEL, tiny_finetuning, tiny_pretraining
+
+ENERGY = Target(name="energy", unit="eV")
+
+
+@pytest.fixture(scope="module")
+def source():
+    return pretrain(toy_crystals(24, seed=9), tiny_pretraining(n_steps=5)).model
+
+
+def parts_of(crystals):
+    return split_labelled(crystals[:30], crystals[30:], None, 0.2, seed=1)
+
+
+def test_parts_are_disjoint_and_counted():
+    crystals = toy_crystals(40)
+    parts = split_labelled(crystals[:30], crystals[30:], 20, 0.25, seed=3)
+    ids = [{c.id for c in part} for part in (parts.train, parts.valid, parts.test)]
+    assert [len(i) for i in ids] == [15, 5, 10]
+    assert not (ids[0] & ids[1]) | (ids[0] & ids[2]) | (ids[1] & ids[2])
+    with pytest.raises(DataError, match="asks for 31"):
+        split_labelled(crystals[:30], crystals[30:], 31, 0.25, seed=3)
+    with pytest.raises(DataError, match="too few"):
+        split_labelled(crystals[:30], crystals[30:], 4, 0.25, seed=3)
+
+
+def test_training_learns_and_the_twin_shares_everything_but_the_start(source, tmp_path):
+    crystals = toy_crystals(40)
+    out = tmp_path / "run"
+    out.mkdir()
+    settings = tiny_finetuning(n_steps=150)
+    outcome = run_twins(
+        parts_of(crystals), [ENERGY], settings, TINY_MODEL, source, twin=True, out=out
+    )
+    row = outcome.results[0]
+    wanted = labels_of(crystals[30:], "energy", "crystal")
+    baseline = float(np.abs(wanted - np.median(wanted)).mean())
+    assert row["value"] < 0.7 * baseline
+    assert row["twin_value"] < 0.7 * baseline
+    assert row["gain"] == pytest.approx(1 - row["value"] / row["twin_value"])
+    assert (row["n_train"], row["n_valid"], row["n_test"]) == (30, 6, 10)
+    # The number in the table is the error of the predictions in the file.
+    lines = [line.split(",") for line in (out / "predictions.csv").read_text().splitlines()]
+    assert lines[0] == ["id", "part", "energy", "energy_predicted", "energy_twin"]
+    test = [line for line in lines if line[1] == "test"]
+    errors = [abs(float(line[3]) - float(line[2])) for line in test]
+    assert np.mean(errors) == pytest.approx(row["value"])
+    again, _ = load_model(out)
+    np.testing.assert_allclose(
+        predict(again, crystals[30:])["energy"][:, 0], [float(line[3]) for line in test], rtol=1e-6
+    )
+
+
+def test_the_test_part_decides_nothing(source):
+    """Absurd test labels change no weight and no chosen rate."""
+    crystals = toy_crystals(40)
+    spoiled = crystals[:30] + [c.with_labels({"energy": 1e6}) for c in crystals[30:]]
+    settings = tiny_finetuning(n_steps=10)
+    honest, absurd = (
+        run_twins(parts_of(c), [ENERGY], settings, TINY_MODEL, source, twin=False)
+        for c in (crystals, spoiled)
+    )
+    assert absurd.results[0]["value"] > 1e5
+    for a, b in zip(
+        honest.model.state_dict().values(), absurd.model.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_normaliser_is_fitted_on_the_training_part_alone(source):
+    crystals = toy_crystals(40)
+    result = finetune(
+        crystals[:20], crystals[20:30], [ENERGY], TINY_MODEL, tiny_finetuning(3), source
+    )
+    values = labels_of(crystals[:20], "energy", "crystal")
+    assert float(result.model.standardizer("energy").mean) == pytest.approx(values.mean(), rel=1e-5)
+    assert float(result.model.standardizer("energy").scale) == pytest.approx(values.std(), rel=1e-5)
+
+
+def test_missing_labels_of_several_targets_do_not_count(source):
+    """Half the crystals lack one label or the other; the predictions of both are learned."""
+    rng = np.random.default_rng(0)
+    crystals = []
+    for crystal in toy_crystals(60):
+        energy = crystal.labels["energy"]
+        labels = {"energy": energy} if rng.random() < 0.5 else {"twice": 2 * energy + 1}
+        crystals.append(crystal.with_labels(labels))
+    targets = [ENERGY, Target(name="twice")]
+    result = finetune(
+        crystals[:45], crystals[45:], targets, TINY_MODEL, tiny_finetuning(150), source
+    )
+    predicted = predict(result.model, crystals[45:])
+    both = np.concatenate([predicted["energy"], predicted["twice"]], axis=1)
+    np.testing.assert_allclose(both[:, 1], 2 * both[:, 0] + 1, atol=1.0)
+    assert np.isfinite(both).all()
+
+
+def test_classification_of_two_and_three_classes(source):
+    for n_classes in (2, 3):
+        edges = [-1.45, -1.3][: n_classes - 1]
+        crystals = [
+            c.with_labels({"kind": float(np.digitize(c.labels["energy"], edges))})
+            for c in toy_crystals(60)
+        ]
+        target = Target(name="kind", size=n_classes, task="classification")
+        outcome = run_twins(
+            split_labelled(crystals[:48], crystals[48:], None, 0.2, 0),
+            [target], tiny_finetuning(100), TINY_MODEL, source, twin=True,
+        )  # fmt: skip
+        assert outcome.results[0]["metric"] == (
+            "ROC-AUC error" if n_classes == 2 else "error rate"
+        )
+        assert outcome.results[0]["value"] < 0.4
+        probabilities = predict(outcome.model, crystals[48:])["kind"]
+        np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+
+
+def test_targets_per_atom(source):
+    crystals = [
+        c.with_labels({"charge": np.where(c.numbers > 10, 1.0, -1.0)}) for c in toy_crystals(40)
+    ]
+    target = Target(name="charge", per="atom")
+    outcome = run_twins(
+        split_labelled(crystals[:30], crystals[30:], None, 0.2, 0),
+        [target], tiny_finetuning(100), TINY_MODEL, source, twin=False,
+    )  # fmt: skip
+    assert outcome.results[0]["value"] < 0.3
+    predicted = predict(outcome.model, crystals[30:])["charge"]
+    assert len(predicted) == sum(c.n_atoms for c in crystals[30:])
+
+
+def test_too_few_labels_are_named(source):
+    crystals = [c.with_labels({}) for c in toy_crystals(10)]
+    with pytest.raises(DataError, match=r"target 'energy' has 0 labels in the training part"):
+        finetune(crystals, crystals, [ENERGY], TINY_MODEL, tiny_finetuning(3), source)
+
+
+def test_transfer_reports_every_weight(source):
+    model = Model(TINY_MODEL, [ENERGY])
+    report = transfer_backbone(source, model)
+    assert set(report.loaded) | set(report.new) == set(model.state_dict())
+    assert all(name.startswith("backbone.") for name in report.loaded)
+    for name in report.loaded:
+        torch.testing.assert_close(model.state_dict()[name], source.state_dict()[name])
+
+
+def test_embeddings_are_the_mean_over_atoms(source):
+    crystals = toy_crystals(5)
+    per_crystal = embed(source, crystals)
+    per_atom = embed(source, crystals, per="atom")
+    start = 0
+    for row, crystal in zip(per_crystal, crystals, strict=True):
+        stop = start + crystal.n_atoms
+        np.testing.assert_allclose(row, per_atom[start:stop].mean(0), rtol=1e-5, atol=1e-7)
+        start = stop
+
+
+def test_empty_test_part_gives_null_not_nan(source):
+    crystals = toy_crystals(20)
+    outcome = run_twins(
+        Parts(crystals[:15], crystals[15:], []),
+        [ENERGY], tiny_finetuning(2), TINY_MODEL, source, twin=True,
+    )  # fmt: skip
+    assert outcome.results[0]["value"] is None
+    assert outcome.results[0]["gain"] is None

@@ -1,0 +1,101 @@
+"""A killed run, resumed, ends with the same weights as one that was never stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.training.pretrain import STATE, pretrain
+from atomprint.training.run import make_fabric
+from tests.training.tiny import tiny_pretraining
+from tests.toy import toy_crystals
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from atomprint.training.pretrain import pretrain
+from tests.training.tiny import tiny_pretraining
+from tests.toy import toy_crystals
+
+def slowly(step, total, numbers):
+    print(step, flush=True)
+    time.sleep(0.05)
+
+pretrain(toy_crystals(40), tiny_pretraining(n_steps=30), Path(sys.argv[1]), progress=slowly)
+"""
+
+
+def test_killed_and_resumed_equals_uninterrupted(tmp_path):
+    whole = tmp_path / "whole"
+    pretrain(toy_crystals(40), tiny_pretraining(n_steps=30), whole)
+
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(killed)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) >= 17:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    time.sleep(0.1)
+    assert (killed / STATE).is_file()
+    assert not (killed / "model.safetensors").exists()
+
+    pretrain(toy_crystals(40), tiny_pretraining(n_steps=30), killed, resume=True)
+    expected, found = (load_file(f / "model.safetensors") for f in (whole, killed))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_resuming_needs_the_same_settings_and_data(tmp_path):
+    out = tmp_path / "run"
+    pretrain(toy_crystals(20), tiny_pretraining(n_steps=4), out)
+    with pytest.raises(UsageError, match="other settings"):
+        pretrain(toy_crystals(20), tiny_pretraining(n_steps=6), out, resume=True)
+    with pytest.raises(DataError, match="not those"):
+        pretrain(toy_crystals(21), tiny_pretraining(n_steps=4), out, resume=True)
+    with pytest.raises(UsageError, match="not empty"):
+        pretrain(toy_crystals(20), tiny_pretraining(n_steps=4), out)
+
+
+def test_a_broken_state_is_named(tmp_path):
+    out = tmp_path / "run"
+    pretrain(toy_crystals(20), tiny_pretraining(n_steps=4), out)
+    state = out / STATE
+    state.write_bytes(state.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"state\.safetensors: the state of the run cannot be read"):
+        pretrain(toy_crystals(20), tiny_pretraining(n_steps=4), out, resume=True)
+
+
+@pytest.mark.parametrize("device", ["tpu", "abacus", "cuda"])
+def test_a_device_that_is_not_there_is_a_usage_error(device):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    loop = tiny_pretraining(n_steps=1).loop.model_copy(update={"device": device})
+    with pytest.raises(UsageError, match=f"device '{device}' cannot be used"):
+        make_fabric(loop, None)
+
+
+def test_logs_are_written(tmp_path):
+    out = tmp_path / "run"
+    pretrain(toy_crystals(20), tiny_pretraining(n_steps=4), out)
+    metrics = list(out.glob("logs/*/metrics.csv"))
+    assert metrics, "no CSV log"
+    assert "train/loss" in metrics[0].read_text().splitlines()[0]
+    assert list(out.glob("logs/*/events.out.tfevents.*")), "no TensorBoard log"
