@@ -1,5 +1,7 @@
 """From a record to a crystal: the checks that every format shares."""
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,7 @@ MIN_PLANE_SPACING = 0.1  # Å
 MIN_VOLUME_PER_ATOM = 0.5  # Å³; dense hydrogen at 500 GPa has more
 MAX_LENGTH = 10_000.0  # Å
 MAX_ATOMS = 100_000
+SWEEP_ABOVE = 50  # atoms; below, comparing all pairs at once is faster
 
 
 def build_crystal(record: Record, source: str) -> Crystal:
@@ -53,7 +56,11 @@ def build_crystal(record: Record, source: str) -> Crystal:
         frac, positions = coordinates @ inverse, coordinates
     if np.abs(frac).max() > 1e6:
         raise Refused("coordinates", "an atom lies more than a million cells away")
-    first, second, distance = close_pairs(frac, cell, spacing, MIN_DISTANCE)
+    first, second, distance = (
+        close_pairs(frac, cell, spacing, MIN_DISTANCE)
+        if not record.apart
+        else (_EMPTY, _EMPTY, _EMPTY_FLOAT)
+    )
     if len(first):
         worst = int(np.argmin(distance))
         i, j = int(first[worst]), int(second[worst])
@@ -133,18 +140,25 @@ def close_pairs(
     """
     n_atoms = len(frac)
     if spacing.min() > 2 * limit:
-        if n_atoms > 200:
+        if n_atoms > SWEEP_ABOVE:
             return _close_pairs_by_sweep(frac, cell, spacing, limit)
-        difference = frac[:, None, :] - frac[None, :, :]
+        first, second = _all_pairs(n_atoms)
+        difference = frac[first] - frac[second]
         difference -= np.round(difference)
         vectors = difference @ cell
-        squared = np.einsum("ijk,ijk->ij", vectors, vectors)
-        squared[np.arange(n_atoms), np.arange(n_atoms)] = np.inf
-        if squared.min() >= limit * limit:
+        squared = (vectors * vectors).sum(axis=1)
+        close = squared < limit * limit
+        if not close.any():
             return _EMPTY, _EMPTY, _EMPTY_FLOAT
-        first, second = np.nonzero(np.triu(squared < limit * limit))
-        return first, second, np.sqrt(squared[first, second])
+        return first[close], second[close], np.sqrt(squared[close])
     return _close_pairs_by_images(frac, cell, spacing, limit)
+
+
+@cache
+def _all_pairs(n_atoms: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Indices of every pair of different atoms, for up to `SWEEP_ABOVE` atoms."""
+    first, second = np.triu_indices(n_atoms, k=1)
+    return first, second
 
 
 def _close_pairs_by_sweep(

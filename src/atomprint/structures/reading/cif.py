@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from atomprint.structures.crystal import FloatArray
-from atomprint.structures.reading.checks import MAX_ATOMS, build_crystal, close_pairs
+from atomprint.structures.reading.checks import MAX_ATOMS, MIN_DISTANCE, build_crystal, close_pairs
 from atomprint.structures.reading.elements import (
+    NUMBERS,
+    WATER,
+    letters_of,
     number_of,
     numbers_of_label,
     symbol_of,
@@ -31,6 +34,8 @@ from atomprint.structures.reading.symmetry import (
 IntArray = npt.NDArray[np.int64]
 
 FULL = 0.99  # an occupancy of at least this counts as 1
+FORMULA_TOLERANCE = 0.02  # relative
+VOLUME_TOLERANCE = 0.05  # relative
 _OPERATION_TAGS = (
     "_space_group_symop_operation_xyz",
     "_symmetry_equiv_pos_as_xyz",
@@ -44,6 +49,10 @@ _NAME_TAGS = (
 )
 _NUMBER_TAGS = ("_space_group_it_number", "_symmetry_int_tables_number")
 _ABSENT = ("", "?", ".")
+_FORMULA_PART = re.compile(
+    r"[\s,]*(?:(?P<open>[(\[])|(?P<close>[)\]])|(?P<symbol>[A-Z][a-z]?))"
+    r"(?P<amount>(?<![(\[])\s*(?:\d+\.?\d*|\.\d+))?[\s,]*"
+)
 
 
 class Tags:
@@ -116,7 +125,7 @@ def _records(blocks: list[Tags]) -> Iterator[Record | Refused]:
             record.index = index
             yield record
         except Refused as refusal:
-            yield Refused(refusal.kind, refusal.reason, index)
+            yield Refused(refusal.kind, refusal.reason, index=index)
 
 
 def crystal_of_block(block: Tags) -> Record:
@@ -128,6 +137,7 @@ def crystal_of_block(block: Tags) -> Record:
         for name in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
     ]
     cell = cell_from_parameters(parameters)
+    _check_volume(block.number("_cell_volume"), cell)
     formula = parse_formula(block.text("_chemical_formula_sum"))
     labels = block.texts("_atom_site_label", "_atom_site_type_symbol")
     numbers = _elements(block, labels, formula)
@@ -148,8 +158,10 @@ def crystal_of_block(block: Tags) -> Record:
     settings = _settings(block, cell, parameters)
     for name, operations in settings:
         try:
-            record = _expanded(labels, numbers, frac, occupancy, operations, cell)
-            _check_formula(record, formula, block.number("_cell_formula_units_z"))
+            record, repeated = _expanded(labels, numbers, frac, occupancy, operations, cell)
+            confirmed = _check_formula(record, formula, block.number("_cell_formula_units_z"))
+            if repeated and not confirmed and len(np.asarray(record.numbers)) != len(frac):
+                raise Refused("symmetry", repeated)
             if len(settings) > 1:
                 build_crystal(record, "")  # overlaps, to tell the settings apart
             accepted.append((name, record))
@@ -194,21 +206,32 @@ def cell_from_parameters(parameters: list[float]) -> FloatArray:
 
 
 def parse_formula(text: str) -> dict[int, float]:
-    """Atoms by atomic number in ``Al2 Ca H2 O10``; empty where it cannot be read."""
-    found: dict[int, float] = {}
+    """Atoms by atomic number in ``Al2 Ca H2 O10`` or ``(O H2)4``; empty if it cannot be read."""
+    groups: list[dict[int, float]] = [{}]
     position = 0
-    pattern = re.compile(r"\s*([A-Z][a-z]?)(\d+\.?\d*|\.\d+)?\s*")
     while position < len(text):
-        match = pattern.match(text, position)
+        match = _FORMULA_PART.match(text, position)
         if match is None:
             return {}
-        try:
-            number = 1 if match[1] in ("D", "T") else number_of(match[1])
-        except Refused:
-            return {}
-        found[number] = found.get(number, 0.0) + float(match[2] or 1)
         position = match.end()
-    return {number: count for number, count in found.items() if count > 0}
+        if match["open"]:
+            groups.append({})
+            continue
+        amount = float(match["amount"] or 1)
+        if match["close"]:
+            if len(groups) < 2:
+                return {}
+            inner = groups.pop()
+        else:
+            number = 1 if match["symbol"] == "T" else NUMBERS.get(match["symbol"])
+            if number is None:
+                return {}
+            inner = {number: 1.0}
+        for number, count in inner.items():
+            groups[-1][number] = groups[-1].get(number, 0.0) + amount * count
+    if len(groups) > 1 or len(groups[0]) > 118:
+        return {}
+    return {number: count for number, count in groups[0].items() if 0 < count < 1e9}
 
 
 def _settings(
@@ -217,12 +240,14 @@ def _settings(
     """The symmetry operations; several sets where the file leaves the setting open."""
     texts = [text for text in block.texts(*_OPERATION_TAGS) if text not in _ABSENT]
     hall, name = block.text(*_HALL_TAGS), block.text(*_NAME_TAGS)
+    code = block.text("_space_group_it_coordinate_system_code").upper()
+    code = f":{code}" if code in ("1", "2", "H", "R") and ":" not in name else ""
     number = next((n for tag in _NUMBER_TAGS if math.isfinite(n := block.number(tag))), math.nan)
     if texts:
         found = [("its operations", operations_from_text(tuple(texts)))]
     elif hall and (operations := operations_from_hall(hall)) is not None:
         found = [(hall, operations)]
-    elif name and (named := settings_from_name(name, parameters[3], parameters[5])):
+    elif name and (named := settings_from_name(name + code, parameters[3], parameters[5])):
         found = named
     elif math.isfinite(number):
         found = settings_from_number(int(number), cell)
@@ -239,28 +264,42 @@ def _settings(
 
 
 def _elements(block: Tags, labels: list[str], formula: dict[int, float]) -> IntArray:
+    """Atomic numbers of the sites, from their type symbols or else from their labels."""
     types = block.texts("_atom_site_type_symbol")
-    numbers = []
-    for index, label in enumerate(labels):
-        declared = types[index] if types else ""
-        if declared not in _ABSENT:
-            numbers.append(number_of(declared))
-            continue
-        readings = numbers_of_label(label)
-        in_formula = [number for number in readings if number in formula]
-        if in_formula:
-            numbers.append(in_formula[0])
-        elif not readings:
-            raise Refused("element", f"the site label {label!r} names no element")
-        elif len(readings) > 1 and label[1].isupper():
-            either = " or ".join(symbol_of(number) for number in readings)
-            raise Refused(
-                "element",
-                f"the site label {label!r} may mean {either}; add _atom_site_type_symbol",
-            )
-        else:
-            numbers.append(readings[0])
+    if len(types) != len(labels):
+        types = [""] * len(labels)
+    numbers = [
+        number_of(declared) if declared not in _ABSENT else _element_of_label(label, formula)
+        for declared, label in zip(types, labels, strict=True)
+    ]
+    attached = block.columns.get("_atom_site_attached_hydrogens", [])
+    hidden = [
+        label
+        for label, value in zip(labels, attached, strict=False)
+        if gemmi.cif.as_number(value) > 0
+    ]
+    if not hidden and not formula:
+        hidden = [label for label in labels if letters_of(label).upper() in WATER]
+    if hidden and 1 not in numbers:
+        raise Refused(
+            "formula", f"site {hidden[0]} stands for an atom with hydrogens that have no positions"
+        )
     return np.array(numbers, dtype=np.int64)
+
+
+def _element_of_label(label: str, formula: dict[int, float]) -> int:
+    readings = numbers_of_label(label)
+    if not readings:
+        raise Refused("element", f"the site label {label!r} names no element")
+    for number in readings:
+        if number in formula:
+            return number
+    if len(readings) > 1 and label[1].isupper():
+        either = " or ".join(symbol_of(number) for number in readings)
+        raise Refused(
+            "element", f"the site label {label!r} may mean {either}; add _atom_site_type_symbol"
+        )
+    return readings[0]
 
 
 def _occupancies(block: Tags, labels: list[str]) -> FloatArray:
@@ -282,8 +321,15 @@ def _expanded(
     occupancy: FloatArray,
     operations: Operations,
     cell: FloatArray,
-) -> Record:
-    """Expand the sites, fold rows that describe one atom, and refuse disorder."""
+) -> tuple[Record, str]:
+    """Expand the sites, fold rows that describe one atom, and refuse disorder.
+
+    Returns
+    -------
+    record, repeated
+        ``repeated`` says which site is listed again although symmetry already gives it (empty if
+        none): such a file may list every atom of another cell than the one it declares.
+    """
     if len(frac) * len(operations) > 20 * MAX_ATOMS:
         raise Refused(
             "size", f"{len(frac):,} sites times {len(operations)} operations are too many"
@@ -298,9 +344,12 @@ def _expanded(
     spacing = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     filled = occupancy[site]
     keep = np.ones(len(site), dtype=bool)
-    if len(all_frac) <= MAX_ATOMS and spacing.min() > 2 * MERGE_DISTANCE:
-        first, second, _ = close_pairs(all_frac, cell, spacing, MERGE_DISTANCE)
-        for i, j in zip(first.tolist(), second.tolist(), strict=True):
+    repeated, apart = "", False
+    if len(all_frac) <= MAX_ATOMS and spacing.min() > 2 * MIN_DISTANCE:
+        first, second, distance = close_pairs(all_frac, cell, spacing, MIN_DISTANCE)
+        apart = len(first) == 0
+        same = distance < MERGE_DISTANCE
+        for i, j in zip(first[same].tolist(), second[same].tolist(), strict=True):
             i, j = min(i, j), max(i, j)
             if not (keep[i] and keep[j]):
                 continue
@@ -311,6 +360,11 @@ def _expanded(
                     f"({symbol_of(int(numbers[site[i]]))} and {symbol_of(int(numbers[site[j]]))})",
                 )
             keep[j] = False
+            if filled[i] >= FULL and filled[j] >= FULL:
+                repeated = (
+                    f"lists site {labels[site[j]]} although the symmetry already makes it from "
+                    f"{labels[site[i]]}; either the sites or the symmetry are of another cell"
+                )
             # Fe2+ and Fe3+ on one site are both iron; a full site listed twice is one atom.
             filled[i] = min(filled[i] + filled[j], 1.0)
     partial = np.flatnonzero(keep & (filled < FULL))
@@ -321,15 +375,37 @@ def _expanded(
             f"site {labels[where]} ({symbol_of(int(numbers[where]))}) is occupied only to "
             f"{filled[partial[0]]:g}",
         )
-    return Record(
-        numbers=numbers[site][keep], cell=cell, frac=(all_frac - np.floor(all_frac))[keep]
+    record = Record(
+        numbers=numbers[site][keep],
+        cell=cell,
+        frac=(all_frac - np.floor(all_frac))[keep],
+        apart=apart,
     )
+    return record, repeated
 
 
-def _check_formula(record: Record, formula: dict[int, float], units: float) -> None:
-    """Refuse sites that cannot be the declared compound, above all without its hydrogens."""
+def _check_volume(declared: float, cell: FloatArray) -> None:
+    """Refuse a cell that is not the one whose volume the file states."""
+    volume = abs(float(np.linalg.det(cell)))
+    if declared > 0 and abs(volume / declared - 1) > VOLUME_TOLERANCE:
+        raise Refused(
+            "cell",
+            f"the cell has {volume:.4g} Å³, but the file says {declared:.4g} Å³; correct "
+            "whichever is wrong",
+        )
+
+
+def _check_formula(record: Record, formula: dict[int, float], units: float) -> bool:
+    """Refuse sites that cannot be the declared compound, above all without its hydrogens.
+
+    Returns
+    -------
+    bool
+        Whether the formula confirms the sites: several elements in the right ratio, or the right
+        number of formula units.
+    """
     if not formula:
-        return
+        return False
     values, counts = np.unique(np.asarray(record.numbers), return_counts=True)
     sites = dict(zip(values.tolist(), counts.tolist(), strict=True))
     for number, count in formula.items():
@@ -340,15 +416,28 @@ def _check_formula(record: Record, formula: dict[int, float], units: float) -> N
             )
     for number in sites:
         if number not in formula:
-            raise Refused("formula", f"{symbol_of(number)} sites, but none in the formula")
+            raise Refused(
+                "formula", f"there are {symbol_of(number)} sites, but none in the formula"
+            )
     scale = sum(sites.values()) / sum(formula.values())
     for number, count in formula.items():
         expected = scale * count
-        if abs(expected - sites[number]) > 0.05 * expected:
+        if abs(expected - sites[number]) > FORMULA_TOLERANCE * expected:
             raise Refused(
                 "formula",
                 f"the sites give {_formula(sites)}, the formula says {_formula(formula)}",
             )
+    if not units > 0:
+        return len(formula) > 1
+    # Some programs write the content of the whole cell as the sum, and Z beside it.
+    whole = all(count % units == 0 for count in formula.values()) and abs(scale - 1) < 1e-6
+    if abs(scale - units) > FORMULA_TOLERANCE * units and not whole:
+        raise Refused(
+            "formula",
+            f"the sites give {scale:.3g} formula units {_formula(formula)} in the cell, the file "
+            f"says {units:g} (_cell_formula_units_Z)",
+        )
+    return True
 
 
 def _formula(counts: "dict[int, float] | dict[int, int]") -> str:

@@ -7,11 +7,14 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from atomprint.structures.reading.result import Refused
 
-# Deuterium is hydrogen: same electrons, same bonds. A lone T is not read as tritium, because in
-# zeolite files it stands for "the tetrahedral site".
+# Deuterium is hydrogen: same electrons, same bonds. T is no element here, because in zeolite files
+# it stands for "the tetrahedral site" far more often than for tritium.
 NUMBERS: dict[str, int] = {
     symbol: number for symbol, number in atomic_numbers.items() if number > 0
 } | {"D": 1}
+
+# Site names that stand for an oxygen together with hydrogens that may not be listed.
+WATER = {"WAT", "HOH", "OH", "OW", "OHH", "WATER"}
 
 _WITH_CHARGE = re.compile(r"([A-Za-z]{1,3})(?:[0-9]*[+-]?|[+-][0-9]*)(?:[0-9.]*[+-])?$")
 
@@ -38,6 +41,12 @@ def number_of(text: str) -> int:
     raise Refused("element", f"{text!r} is no element")
 
 
+def letters_of(label: str) -> str:
+    """Return the letters that a site label begins with."""
+    match = re.match(r"[A-Za-z]*", label.strip())
+    return match[0] if match else ""
+
+
 @lru_cache(maxsize=65536)
 def numbers_of_label(label: str) -> tuple[int, ...]:
     """Atomic numbers that a site label such as "Fe1", "OW2" or "CA" may stand for, likeliest first.
@@ -45,15 +54,14 @@ def numbers_of_label(label: str) -> tuple[int, ...]:
     A second letter in lower case belongs to the symbol ("Co1"); in capitals it may as well be a
     part of the name ("CO1" is cobalt or a carbonate's atom), so both readings are returned.
     """
-    letters = re.match(r"[A-Za-z]*", label.strip())
-    name = letters[0] if letters else ""
+    name = letters_of(label)
     found: list[int] = []
+    if name.upper() in WATER:
+        return (8,)
     if len(name) >= 2 and (number := NUMBERS.get(name[:2].capitalize())):
         found.append(number)
         if len(name) == 2 and name[1].islower():
             return tuple(found)
     if name and (number := NUMBERS.get(name[0].upper())):
         found.append(number)
-    if name == "T":
-        found.append(1)
     return tuple(found)

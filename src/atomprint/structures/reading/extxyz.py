@@ -51,10 +51,16 @@ def _frames(file: BinaryIO, id_column: str | None) -> Iterator[Record | Refused]
             rows = [_line(lines) for _ in range(n_atoms)]
             if comment is None or any(row is None for row in rows):
                 raise Refused("broken", f"ends within frame {index}")
+            info = parse_comment(comment)
+            given, used = id_among(info, id_column)
+            info.pop(used, None)
             try:
-                yield _record(comment, [row for row in rows if row is not None], id_column, index)
+                record = _record(info, [row for row in rows if row is not None])
             except Refused as refusal:
-                yield Refused(refusal.kind, refusal.reason, str(index))
+                yield Refused(refusal.kind, refusal.reason, given, str(index))
+            else:
+                record.id, record.index = given, str(index)
+                yield record
             index += 1
 
 
@@ -65,8 +71,7 @@ def _line(lines: BinaryIO) -> str | None:
     return raw.decode("utf-8", errors="replace") if raw else None
 
 
-def _record(comment: str, rows: list[str], id_column: str | None, index: int) -> Record:
-    info = parse_comment(comment)
+def _record(info: dict[str, Any], rows: list[str]) -> Record:
     lower = {key.lower(): key for key in info}
     if "lattice" not in lower:
         raise Refused(
@@ -104,12 +109,7 @@ def _record(comment: str, rows: list[str], id_column: str | None, index: int) ->
     for key, value in info.items():
         if key.lower() not in _NO_LABEL:
             labels[key] = value
-    given, used = id_among(labels, id_column)
-    if used:
-        del labels[used]
-    return Record(
-        numbers, cell, positions=positions, id=given, labels=labels, pbc=pbc, index=str(index)
-    )
+    return Record(numbers, cell, positions=positions, labels=labels, pbc=pbc)
 
 
 def parse_comment(text: str) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from atomprint.ground.errors import UsageError
@@ -72,28 +73,27 @@ class Entry:
     path: Path | None
     opener: Callable[[], BinaryIO]
 
-    @property
+    @cached_property
     def basename(self) -> str:
         """The file's own name, compression suffix removed."""
-        return _uncompressed(PurePosixPath(self.name.replace("\\", "/")).name)
+        return _uncompressed(_basename(self.name))
 
-    @property
+    @cached_property
     def stem(self) -> str:
-        """The name that ids are made of: without folder and suffix; a POSCAR's folder."""
-        path = PurePosixPath(self.name.replace("\\", "/"))
+        """The name that ids are made of: without folder and suffix; a bare POSCAR's folder."""
         name = self.basename
         if name.upper() in ("POSCAR", "CONTCAR"):
-            return path.parent.name or name
+            return _basename(self.name[: -len(_basename(self.name)) - 1]) or name
         for prefix in ("POSCAR", "CONTCAR"):
             if name.upper().startswith(prefix) and len(name) > len(prefix) + 1:
-                name = name[len(prefix) :].lstrip("._-")
-        suffix = PurePosixPath(name).suffix
-        return name[: -len(suffix)] if suffix.lower() in _SUFFIXES and suffix != name else name
+                name = name[len(prefix) :].lstrip("._-") or name
+        start, dot, suffix = name.rpartition(".")
+        return start if start and dot + suffix.lower() in _SUFFIXES else name
 
     def open(self) -> BinaryIO:
         """Open for reading, decompressed."""
-        suffix = PurePosixPath(self.name).suffix.lower()
         file = self.opener()
+        suffix = _suffix(self.name)
         return _COMPRESSED[suffix](file) if suffix in _COMPRESSED else file
 
     def read(self) -> bytes:
@@ -116,13 +116,13 @@ class Inventory:
 
     def pass_over(self, name: str) -> None:
         """Count a file of another type."""
-        suffix = PurePosixPath(name).suffix.lower() or PurePosixPath(name).name
+        suffix = _suffix(name) or _basename(name)
         self.passed_over[suffix] = self.passed_over.get(suffix, 0) + 1
 
 
 def format_of(name: str) -> str | None:
     """Tell the format by the file's name; ``archive`` and ``table`` included, None if unknown."""
-    lower = PurePosixPath(name.replace("\\", "/")).name.lower()
+    lower = _basename(name).lower()
     if lower.endswith(_ARCHIVES):
         return "archive"
     lower = _uncompressed(lower)
@@ -130,7 +130,7 @@ def format_of(name: str) -> str | None:
         return "table"
     if lower.startswith(("poscar", "contcar")) and not lower.endswith((".py", ".txt", ".md")):
         return "poscar"
-    return _SUFFIXES.get(PurePosixPath(lower).suffix)
+    return _SUFFIXES.get(_suffix(lower))
 
 
 def find_files(paths: PathInput | Sequence[PathInput], stack: ExitStack) -> Inventory:
@@ -315,12 +315,22 @@ class _Bounded(io.RawIOBase):
 
 
 def _hidden(name: str) -> bool:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
+    parts = name.replace("\\", "/").split("/")
     return any(
         part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts
     )
 
 
+def _basename(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def _suffix(name: str) -> str:
+    """The last suffix in lower case with its dot; empty if none (a leading dot is no suffix)."""
+    start, dot, suffix = _basename(name).rpartition(".")
+    return dot + suffix.lower() if start else ""
+
+
 def _uncompressed(name: str) -> str:
-    suffix = PurePosixPath(name).suffix
-    return name[: -len(suffix)] if suffix.lower() in _COMPRESSED and suffix != name else name
+    suffix = _suffix(name)
+    return name[: -len(suffix)] if suffix in _COMPRESSED else name

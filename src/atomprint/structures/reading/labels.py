@@ -1,12 +1,12 @@
 """Labels: tables of them, joining them to crystals, and telling numbers from text."""
 
 import csv
+import difflib
 import io
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -158,7 +158,12 @@ def _id_position(names: list[str], id_column: str | None, where: str) -> int:
     if id_column is not None and id_column in names:
         return names.index(id_column)
     lower = [name.lower() for name in names]
-    return next((lower.index(name) for name in ID_NAMES if name in lower), 0)
+    found = next((lower.index(name) for name in ID_NAMES if name in lower), None)
+    if found is None and id_column is not None:
+        close = difflib.get_close_matches(id_column, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)[:200]}"
+        raise UsageError(f"{where}: no column {id_column!r}; {hint}")
+    return found or 0
 
 
 def join(
@@ -188,8 +193,8 @@ def join(
 
 
 def _names(file: str) -> list[str]:
-    path = PurePosixPath(file.replace("\\", "/"))
-    return [path.name, path.with_suffix("").name]
+    name = file.replace("\\", "/").rpartition("/")[2]
+    return [name, name.rpartition(".")[0] or name]
 
 
 def settle(

@@ -56,16 +56,14 @@ def _records(source: pq.ParquetFile, id_column: str | None) -> Iterator[Record |
 
 
 def _record(values: dict[str, Any], id_column: str | None, row: int) -> Record | Refused:
-    geometry = [values.pop(name) for name in GEOMETRY]
-    for name, value in zip(GEOMETRY, geometry, strict=True):
-        if value is None:
-            return Refused(
-                "coordinates" if name != "cell" else "cell", f"{name!r} is empty", str(row)
-            )
-    numbers, cell, frac = geometry
+    geometry = {name: values.pop(name) for name in GEOMETRY}
     given, used = id_among(values, id_column)
-    if used:
-        del values[used]
+    values.pop(used, None)
+    for name, value in geometry.items():
+        if value is None:
+            kind = "cell" if name == "cell" else "coordinates"
+            return Refused(kind, f"{name!r} is empty", given, str(row))
+    numbers, cell, frac = geometry.values()
     n_atoms = max(len(numbers), 1)
     labels: dict[str, Any] = {}
     for name, value in values.items():

@@ -1,6 +1,6 @@
 """`read_crystals`: any file, folder or archive in, crystals and named problems out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +8,15 @@ from typing import Any
 
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
+from atomprint.structures.reading.ase_db import read_ase_db
 from atomprint.structures.reading.checks import build_crystal
 from atomprint.structures.reading.cif import read_cif
 from atomprint.structures.reading.extxyz import read_extxyz
 from atomprint.structures.reading.files import BROKEN_FILE, Entry, Inventory, PathInput, find_files
 from atomprint.structures.reading.labels import Table, join, read_table, settle
 from atomprint.structures.reading.parquet import read_parquet
+from atomprint.structures.reading.poscar import read_poscar
+from atomprint.structures.reading.pymatgen_json import read_json
 from atomprint.structures.reading.result import (
     Found,
     NotCrystals,
@@ -22,6 +25,9 @@ from atomprint.structures.reading.result import (
     Record,
     Refused,
 )
+
+# RuntimeError: encrypted members of a zip.
+BROKEN = (*BROKEN_FILE, RuntimeError, MemoryError)
 
 
 def read_crystals(
@@ -96,6 +102,7 @@ class _Reader:
         if not path.is_file():
             raise UsageError(f"{str(path)!r}, the table of labels, does not exist")
         entry = Entry(str(path), "table", True, path, lambda: path.open("rb"))
+        self.tables = [table for table in self.tables if table.name != entry.name]
         try:
             self.tables.append(read_table(entry, self.id_column))
         except Refused as refusal:
@@ -122,15 +129,12 @@ class _Reader:
                 self._refuse(entry, Refused("broken", str(other)), "")
             else:
                 self.inventory.pass_over(entry.name)
-        except (*BROKEN_FILE, RuntimeError, MemoryError) as error:
-            reason = (
-                f"cannot be read ({' '.join(str(error).split())[:150] or type(error).__name__})"
-            )
-            self._refuse(entry, Refused("broken", reason), "")
+        except BROKEN as error:
+            self._refuse(entry, _unreadable(error), "")
 
     def _add(self, entry: Entry, found: Found) -> None:
         # One record ahead, so that a file's only crystal can be named after the file.
-        records: Iterator[Record | Refused] = iter(found.records)
+        records = _until_broken(found.records)
         first = next(records, None)
         second = next(records, None) if first is not None else None
         if first is None:
@@ -150,13 +154,14 @@ class _Reader:
                 )
 
     def _add_record(self, entry: Entry, record: Record | Refused, alone: bool) -> None:
-        mark = record.id if isinstance(record, Refused) else record.index
-        id = entry.stem if alone or not mark else f"{entry.stem}#{mark}"
+        mark = "" if alone or not record.index else f"#{record.index}"
+        # A file that breaks off is refused as a file, not as a record with an id.
+        whole_file = isinstance(record, Refused) and not record.index and not alone
+        id = record.id or ("" if whole_file else entry.stem + mark)
         if isinstance(record, Refused):
             self._refuse(entry, record, id)
             return
-        id = record.id or id
-        source = entry.name if alone or not mark else f"{entry.name}#{mark}"
+        source = entry.name + mark
         try:
             if id in self.ids:
                 raise Refused("duplicate", f"the id {id!r} was read before, from {self.ids[id]}")
@@ -197,9 +202,30 @@ class _Reader:
         return ReadResult(crystals, self.problems + problems, units, notes)
 
 
+def _until_broken(records: Iterable[Record | Refused]) -> Iterator[Record | Refused]:
+    """Hand on the records; a file that breaks off ends with a refusal."""
+    try:
+        yield from records
+    except Refused as refusal:
+        yield refusal
+    except BROKEN as error:
+        yield _unreadable(error)
+
+
+def _unreadable(error: Exception) -> Refused:
+    text = " ".join(str(error).split())[:150] or type(error).__name__
+    return Refused("broken", f"cannot be read ({text})")
+
+
 def _open(entry: Entry, id_column: str | None, stack: ExitStack) -> Found:
     if entry.format == "cif":
         return read_cif(entry.read())
+    if entry.format == "poscar":
+        return read_poscar(entry.read())
+    if entry.format == "json":
+        return read_json(entry.read(), id_column)
+    if entry.format == "ase":
+        return read_ase_db(entry.path, id_column)
     file = stack.enter_context(entry.open())
     if entry.format == "extxyz":
         return read_extxyz(file, id_column)

@@ -94,9 +94,9 @@ class ReadResult:
 class Refused(Exception):
     """A crystal or file that is left out; becomes a `Problem` and never reaches the user."""
 
-    def __init__(self, kind: str, reason: str, id: str = "") -> None:
+    def __init__(self, kind: str, reason: str, id: str = "", index: str = "") -> None:
         super().__init__(reason)
-        self.kind, self.reason, self.id = kind, reason, id
+        self.kind, self.reason, self.id, self.index = kind, reason, id, index
 
 
 class NotCrystals(Exception):
@@ -108,7 +108,8 @@ class Record:
     """One crystal as a file gives it, before any check.
 
     ``id`` is empty where the record has none of its own. Positions are ``frac`` or, in Å,
-    ``positions``. Labels may still be text.
+    ``positions``. Labels may still be text. ``apart`` says that the reader has already found no
+    atoms too close to each other.
     """
 
     numbers: npt.ArrayLike
@@ -119,6 +120,7 @@ class Record:
     labels: dict[str, Any] = field(default_factory=dict)
     pbc: tuple[bool, bool, bool] = (True, True, True)
     index: str = ""
+    apart: bool = False
 
 
 @dataclass(slots=True)
