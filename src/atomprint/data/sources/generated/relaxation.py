@@ -6,7 +6,7 @@ no quantum-mechanical label anywhere:
 
 - charged atoms: every ion wants the bond valences of its bonds to add up to its oxidation state,
   ``s = exp((R0 - r) / 0.37)`` with ``R0`` of O'Keeffe and Brese, J. Am. Chem. Soc. 113, 3226
-  (1991); like charges repel each other with a screened Coulomb law, which spreads the ligands
+  (1991); bonds stronger than usual for their cation cost extra; like charges repel each other with a screened Coulomb law, which spreads the ligands
   around a cation and keeps cations apart (Pauling's second and third rules);
 - neutral atoms: soft spheres push contacts shorter than the sum of the radii apart at constant
   volume, because volumes of metals follow additivity better than contacts do.
@@ -55,6 +55,9 @@ class Draft:
         Å; radii of the neutral atoms (soft spheres) or of the ions (hard cores).
     bond_r, bond_c : (N,) array
         Size (Å) and softness parameters of O'Keeffe and Brese.
+    strength : (N,) array
+        Valence of a typical bond of a cation, its charge over its usual coordination number;
+        zero for anions and neutral atoms.
     """
 
     cell: Floats
@@ -63,6 +66,7 @@ class Draft:
     radius: Floats
     bond_r: Floats
     bond_c: Floats
+    strength: Floats
 
     @property
     def volume(self) -> float:
@@ -79,6 +83,7 @@ class _Pairs:
     kind: Ints  # 0 bond, 1 like charges, 2 soft spheres
     a: Floats  # R0 | product of charges | contact distance
     core: Floats  # Å; hard-core contact distance
+    strength: Floats  # valence units; typical valence of the bond
 
 
 def periodic_pairs(cell: Floats, frac: Floats, reach: float) -> tuple[Ints, Ints, Floats, Floats]:
@@ -154,6 +159,7 @@ def _pairs_of(draft: Draft, crystal: int, first_atom: int) -> _Pairs:
         kind=kind[keep],
         a=a[keep],
         core=core[keep],
+        strength=np.maximum(draft.strength[i], draft.strength[j])[keep],
     )
 
 
@@ -172,9 +178,8 @@ def relax(
     drafts: Sequence[Draft],
     *,
     n_steps: int = 150,
-    repulsion: float = 0.06,
+    repulsion: float = 0.005,
     evenness: float = 0.3,
-    valence_stiffness: float = 1.0,
     move_cell: bool = True,
     n_refresh: int = 25,
 ) -> list[Draft]:
@@ -188,8 +193,9 @@ def relax(
         FIRE steps.
     repulsion : float
         Strength of the repulsion between like charges, in units of the valence term.
-    valence_stiffness : float
-        Weight of the squared bond-valence mismatch.
+    evenness : float
+        Weight of the penalty on bonds stronger than is usual for their cation, which drives
+        large cations of low charge to their high coordination numbers.
     move_cell : bool
         Let the cell relax too (neutral crystals keep their volume).
     n_refresh : int
@@ -217,7 +223,7 @@ def relax(
     mix = np.full(n, 0.1)
     downhill = np.zeros(n, dtype=int)
     # a softer valence term for high charges, or P and S would rule every step
-    softness = valence_stiffness / np.maximum(np.abs(charge), 1.0) ** 0.5
+    softness = 1.0 / np.maximum(np.abs(charge), 1.0) ** 0.5
 
     for step in range(n_steps):
         if step % n_refresh == 0:
@@ -227,7 +233,7 @@ def relax(
             ]
             blocks = [_pairs_of(d, k, int(starts[k])) for k, d in enumerate(current)]
             pairs = _Pairs(*(np.concatenate(parts) for parts in zip(*(
-                (b.crystal, b.i, b.j, b.shift, b.kind, b.a, b.core) for b in blocks
+                (b.crystal, b.i, b.j, b.shift, b.kind, b.a, b.core, b.strength) for b in blocks
             ), strict=True)))
             bond, like, soft = (pairs.kind == kind for kind in (0, 1, 2))
         delta = frac[pairs.j] - frac[pairs.i] + pairs.shift
@@ -240,7 +246,9 @@ def relax(
             i, j = pairs.i[bond], pairs.j[bond]
             total = np.bincount(i, s, len(frac)) + np.bincount(j, s, len(frac))
             pull = 2.0 * softness * (total - np.abs(charge))
-            slope[bond] = -(pull[i] + pull[j] + 2.0 * evenness * s) * s / BOND_VALENCE_B
+            usual = pairs.strength[bond]
+            excess = 2.0 * evenness * np.maximum(s / usual - 1.0, 0.0)
+            slope[bond] = -(pull[i] + pull[j] + excess) * s / BOND_VALENCE_B
             d = r[like]
             screened = np.exp(-d / SCREENING_LENGTH) / d
             inside = d < REPULSION_REACH

@@ -1,0 +1,382 @@
+"""The generator: settings, the loop over routes, what is thrown away, and the Parquet file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from .chemistry import CLASS_SHARE, Chemistry, chemical_class, load_chemistry
+from .decoration import Candidate, Decorator
+from .prototypes import load_prototypes
+from .relaxation import (
+    BOND_VALENCE_B,
+    Draft,
+    bond_length_parameter,
+    bond_valence_sums,
+    periodic_pairs,
+    relax,
+)
+
+GENERATOR_VERSION = 1
+LICENCE = (
+    "The crystals are made by atomprint and carry its licence. Sources: AFLOW prototypes, "
+    "substitution probabilities and element tables by way of pymatgen (MIT); ICSD "
+    "oxidation-state counts by way of SMACT (MIT); aggregate composition statistics of the "
+    "Materials Project (CC BY 4.0)."
+)
+
+
+class GeneratorSettings(BaseModel):
+    """What to generate; the same settings and package versions give the same crystals."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n_crystals: int = Field(default=7000, ge=1, description="Number of crystals.")
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice.")
+    max_atoms: int = Field(default=40, ge=2, description="Largest number of atoms in a cell.")
+    route_share: dict[str, float] = Field(
+        default={
+            "substitution": 0.20,
+            "charge-balanced": 0.15,
+            "ordered": 0.10,
+            "search": 0.22,
+            "intermetallic": 0.33,
+        },
+        description="Share of crystals by route.",
+    )
+    n_trials: int = Field(
+        default=4, ge=1, description="Random starts of the search route; the best is kept."
+    )
+    n_steps: int = Field(default=150, ge=0, description="Relaxation steps of a prototype.")
+    repulsion: float = Field(
+        default=0.005, ge=0, description="Strength of the repulsion between like charges."
+    )
+    evenness: float = Field(
+        default=0.5, ge=0, description="Weight against bonds stronger than usual for their cation."
+    )
+    max_instability: float = Field(
+        default=0.25,
+        gt=0,
+        description="Largest root-mean-square mismatch of bond-valence sums (valence units).",
+    )
+    max_misfit: float = Field(
+        default=0.35,
+        gt=0,
+        description="Largest mean deviation (logarithm) from the usual coordination numbers.",
+    )
+    contact_fraction: float = Field(
+        default=0.75,
+        gt=0,
+        description="Pairs closer than this fraction of the sum of the data-mined radii (neutral) "
+        "or of the distance of a full-valence bond (ions) are rejected.",
+    )
+    strain: float = Field(
+        default=0.01, ge=0, description="Standard deviation of each component of a random strain."
+    )
+    rattle: float = Field(
+        default=0.0, ge=0, description="Standard deviation of a random displacement (Å)."
+    )
+    batch: int = Field(default=96, ge=1, description="Candidates relaxed at once.")
+
+
+@dataclass(frozen=True)
+class GeneratedCrystal:
+    """One crystal.
+
+    Attributes
+    ----------
+    id : str
+        ``gen-000001`` and so on.
+    numbers : (N,) uint8 array
+        Atomic numbers.
+    cell : (3, 3) float32 array
+        Lattice vectors as rows, Å.
+    frac : (N, 3) float32 array
+        Fractional coordinates in [0, 1).
+    prototype : str
+        Structure type it was decorated on, or the space group of the search.
+    route : str
+        ``substitution``, ``charge-balanced``, ``ordered``, ``search`` or ``intermetallic``.
+    """
+
+    id: str
+    numbers: NDArray[np.uint8]
+    cell: NDArray[np.float32]
+    frac: NDArray[np.float32]
+    prototype: str
+    route: str
+
+
+def generate(
+    settings: GeneratorSettings, progress: Callable[[int], None] | None = None
+) -> Iterator[GeneratedCrystal]:
+    """Yield ``settings.n_crystals`` crystals, the same ones every time.
+
+    Parameters
+    ----------
+    settings : GeneratorSettings
+        What to generate.
+    progress : callable, optional
+        Called with the number of crystals yielded so far.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Without pymatgen or SMACT.
+    """
+    for name in ("pymatgen", "smact"):
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(
+                f"Generating crystals needs {name}: pip install atomprint[generate]"
+            )
+    chemistry = load_chemistry()
+    rng = np.random.default_rng(settings.seed)
+    decorator = Decorator(
+        chemistry, load_prototypes(settings.max_atoms), rng, settings.max_atoms, settings.n_trials
+    )
+    seen: dict[str, list[tuple[float, float]]] = {}
+    routes: Counter[str] = Counter()
+    names: Counter[tuple[str, str]] = Counter()
+    n_yielded = 0
+    while n_yielded < settings.n_crystals:
+        candidates = _draw_batch(decorator, settings, routes)
+        for candidate, draft in _relax_batch(candidates, settings, chemistry):
+            if n_yielded == settings.n_crystals:
+                break
+            symbols = {chemistry.symbols[e] for e in candidate.element}
+            kind = chemical_class(symbols)
+            surplus = decorator.class_count[kind] - CLASS_SHARE[kind] * (n_yielded + 50)
+            if surplus > 0.01 * settings.n_crystals and n_yielded > 50:
+                continue
+            if not _is_new(candidate, draft, chemistry, seen):
+                continue
+            names[candidate.route, candidate.prototype] += 1
+            routes[candidate.route] += 1
+            decorator.keep(symbols)
+            n_yielded += 1
+            yield _finish(n_yielded, candidate, draft, settings, chemistry, rng)
+            if progress is not None:
+                progress(n_yielded)
+
+
+def _draw_batch(
+    decorator: Decorator, settings: GeneratorSettings, routes: Counter[str]
+) -> list[Candidate]:
+    """Candidates of the routes that lag furthest behind their share."""
+    names = list(settings.route_share)
+    total = sum(settings.route_share.values())
+    n = sum(routes.values())
+    lag = np.array(
+        [settings.route_share[r] / total * (n + settings.batch) - routes[r] for r in names]
+    )
+    lag = np.maximum(lag, 0.0) + 1e-6
+    candidates: list[Candidate] = []
+    while len(candidates) < settings.batch:
+        route = names[int(decorator.rng.choice(len(names), p=lag / lag.sum()))]
+        candidates.extend(decorator.draw(route))
+    return candidates
+
+
+def _relax_batch(
+    candidates: list[Candidate], settings: GeneratorSettings, chemistry: Chemistry
+) -> list[tuple[Candidate, Draft]]:
+    """Relax, drop what is implausible, keep the best of each group."""
+    drafts = [c.draft for c in candidates]
+    thrown = [k for k, c in enumerate(candidates) if c.route == "search"]
+    if thrown and settings.n_steps:
+        rough = relax(
+            [drafts[k] for k in thrown], n_steps=settings.n_steps, repulsion=0.02, evenness=1.0
+        )
+        for k, draft in zip(thrown, rough, strict=True):
+            drafts[k] = draft
+    relaxed = relax(
+        drafts,
+        n_steps=settings.n_steps,
+        repulsion=settings.repulsion,
+        evenness=settings.evenness,
+    )
+    best: dict[int, tuple[float, Candidate, Draft]] = {}
+    for candidate, draft in zip(candidates, relaxed, strict=True):
+        score = _score(candidate, draft, settings, chemistry)
+        if score is None:
+            continue
+        if candidate.group not in best or score < best[candidate.group][0]:
+            best[candidate.group] = (score, candidate, draft)
+    return [(c, d) for _, c, d in best.values()]
+
+
+def _score(
+    candidate: Candidate, draft: Draft, settings: GeneratorSettings, chemistry: Chemistry
+) -> float | None:
+    """Lower is better; None when the crystal is not plausible."""
+    if not np.isfinite(draft.cell).all() or not np.isfinite(draft.frac).all():
+        return None
+    element = candidate.element
+    n_atoms = len(element)
+    per_atom = draft.volume / n_atoms
+    lengths = np.linalg.norm(draft.cell, axis=1)
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(draft.cell), axis=0)
+    if not 4.0 < per_atom < 75.0 or heights.min() < 1.6 or lengths.max() > 45.0:
+        return None
+    i, j, _, distance = periodic_pairs(draft.cell, draft.frac, 5.0)
+    charge = draft.charge
+    radii = chemistry.radius[element]
+    touch = radii[i] + radii[j]
+    n_near = np.bincount(i, distance < 1.25 * touch, n_atoms) + np.bincount(
+        j, distance < 1.25 * touch, n_atoms
+    )
+    if not np.any(charge != 0):
+        if np.any(distance < settings.contact_fraction * touch) or n_near.min() < 3:
+            return None
+        return 0.0
+    product = charge[i] * charge[j]
+    like = product > 0
+    if np.any(distance[like] < draft.radius[i[like]] + draft.radius[j[like]] - 0.35):
+        return None
+    if n_near.min() < 1:
+        return None
+    sums = bond_valence_sums(draft)
+    mismatch = sums - np.abs(charge)
+    instability = float(np.sqrt(np.mean(mismatch**2)))
+    if instability > settings.max_instability:
+        return None
+    misfit = _coordination_misfit(draft)
+    if misfit is None or misfit > settings.max_misfit:
+        return None
+    # crowded cations of high charge cost most (Pauling's third rule)
+    close = np.exp(-distance[like] / 1.7) / distance[like]
+    crowd = float((np.sqrt(product[like]) * close).sum()) / n_atoms
+    return instability + misfit + 0.3 * crowd
+
+
+def _coordination_misfit(draft: Draft) -> float | None:
+    """How far cations are from their usual coordination numbers (mean logarithm).
+
+    None when a cation of strong bonds (P, S, Si, C, V(V) ...) is far from its own: these hardly
+    ever change their coordination. The number of bonds of a cation is counted as ``(sum s)^2 / sum s^2``, which needs no cutoff.
+    """
+    i, j, _, distance = periodic_pairs(draft.cell, draft.frac, 5.5)
+    bonded = draft.charge[i] * draft.charge[j] < 0
+    i, j, distance = i[bonded], j[bonded], distance[bonded]
+    r0 = bond_length_parameter(draft.bond_r[i], draft.bond_c[i], draft.bond_r[j], draft.bond_c[j])
+    s = np.exp((r0 - distance) / BOND_VALENCE_B)
+    n = len(draft.frac)
+    total = np.bincount(i, s, n) + np.bincount(j, s, n)
+    square = np.bincount(i, s**2, n) + np.bincount(j, s**2, n)
+    cation = draft.charge > 0
+    bonds = total[cation] ** 2 / square[cation]
+    usual = draft.charge[cation] / draft.strength[cation]
+    misfit = np.abs(np.log(bonds / usual))
+    strong = draft.strength[cation] > 0.85
+    if np.any(misfit[strong] > 0.32):
+        return None
+    return float(misfit.mean())
+
+
+def _is_new(
+    candidate: Candidate,
+    draft: Draft,
+    chemistry: Chemistry,
+    seen: dict[str, list[tuple[float, float]]],
+) -> bool:
+    """Whether no crystal of this formula has the same volume and contacts (within 1.5 %)."""
+    counts = Counter(chemistry.symbols[e] for e in candidate.element)
+    divisor = 0
+    for value in counts.values():
+        divisor = gcd(divisor, value)
+    formula = "".join(f"{s}{counts[s] // divisor}" for s in sorted(counts))
+    n = len(candidate.element)
+    _, _, _, distance = periodic_pairs(draft.cell, draft.frac, 4.5)
+    closest = np.sort(distance)[: 6 * n]
+    mark = (draft.volume / n, float(closest.mean()) if len(closest) else 0.0)
+    for volume, contact in seen.get(formula, []):
+        if abs(mark[0] / volume - 1.0) < 0.03 and abs(mark[1] / max(contact, 1e-6) - 1.0) < 0.015:
+            return False
+    seen.setdefault(formula, []).append(mark)
+    return True
+
+
+def _finish(
+    index: int,
+    candidate: Candidate,
+    draft: Draft,
+    settings: GeneratorSettings,
+    chemistry: Chemistry,
+    rng: np.random.Generator,
+) -> GeneratedCrystal:
+    """Strain, rattle, round (cells to 1e-3 Å, coordinates to 1e-4) and name."""
+    random = rng.normal(0.0, settings.strain, (3, 3))
+    cell = draft.cell @ (np.eye(3) + (random + random.T) / 2.0)
+    frac = draft.frac
+    if settings.rattle:
+        frac = frac + rng.normal(0.0, settings.rattle, frac.shape) @ np.linalg.inv(cell)
+    frac = np.round(frac % 1.0, 4) % 1.0
+    return GeneratedCrystal(
+        id=f"gen-{index:06d}",
+        numbers=np.array(
+            [chemistry.number[chemistry.symbols[e]] for e in candidate.element], dtype=np.uint8
+        ),
+        cell=np.round(cell, 3).astype(np.float32),
+        frac=frac.astype(np.float32),
+        prototype=candidate.prototype,
+        route=candidate.route,
+    )
+
+
+def write_corpus(
+    path: str | Path,
+    settings: GeneratorSettings,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Generate and write one Parquet file (zstd); settings and licence travel in its schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    crystals = list(generate(settings, progress))
+    note: dict[str, Any] = {
+        "generator_version": GENERATOR_VERSION,
+        "seed": settings.seed,
+        "settings": settings.model_dump(),
+        "licence": LICENCE,
+    }
+    schema = pa.schema(
+        [
+            ("id", pa.string()),
+            ("numbers", pa.list_(pa.uint8())),
+            ("cell", pa.list_(pa.float32(), 9)),
+            ("frac", pa.list_(pa.float32())),
+            ("prototype", pa.string()),
+            ("route", pa.string()),
+        ],
+        metadata={"atomprint": json.dumps(note, sort_keys=True)},
+    )
+    table = pa.table(
+        {
+            "id": [c.id for c in crystals],
+            "numbers": [c.numbers for c in crystals],
+            "cell": [c.cell.ravel() for c in crystals],
+            "frac": [c.frac.ravel() for c in crystals],
+            "prototype": [c.prototype for c in crystals],
+            "route": [c.route for c in crystals],
+        },
+        schema=schema,
+    )
+    path = Path(path)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=["prototype", "route", "numbers", "cell", "frac"],
+    )
+    return path

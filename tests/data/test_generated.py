@@ -1,0 +1,239 @@
+"""The embedded corpus and the generator that wrote it."""
+
+import json
+from collections import Counter
+from functools import cache
+from importlib.resources import files
+from importlib.util import find_spec
+from math import gcd
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from atomprint.data.sources.generated import (
+    GENERATOR_VERSION,
+    GeneratorSettings,
+    generate,
+    write_corpus,
+)
+from atomprint.data.sources.generated.relaxation import (
+    Draft,
+    bond_valence_sums,
+    periodic_pairs,
+    relax,
+)
+from atomprint.ground import elements
+
+CORPUS = files("atomprint") / "data/embedded/corpus.parquet"
+MAX_BYTES = 1_900_000
+SHORTEST = 0.6
+"""Fraction of the sum of the covalent radii below which two atoms are too close."""
+
+needs_tools = pytest.mark.skipif(
+    find_spec("pymatgen") is None or find_spec("smact") is None,
+    reason="generating needs pymatgen and SMACT: pip install atomprint[generate]",
+)
+
+
+@cache
+def corpus() -> list[dict]:
+    return pq.read_table(str(CORPUS)).to_pylist()
+
+
+def brute_force_distances(cell: np.ndarray, frac: np.ndarray, reach: float) -> np.ndarray:
+    """Distances (N, N, images) over every lattice translation that can matter; own image: inf."""
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    n = np.ceil(reach / heights).astype(int) + 1
+    images = np.array(
+        [[a, b, c] for a in range(-n[0], n[0] + 1) for b in range(-n[1], n[1] + 1)
+         for c in range(-n[2], n[2] + 1)]
+    )  # fmt: skip
+    position, shift = frac @ cell, images @ cell
+    delta = position[None, :, None] - position[:, None, None] + shift[None, None]
+    distance = np.sqrt((delta**2).sum(-1))
+    home = int(np.flatnonzero((images == 0).all(axis=1))[0])
+    distance[np.arange(len(frac)), np.arange(len(frac)), home] = np.inf
+    return distance
+
+
+def geometry(row: dict) -> tuple[np.ndarray, np.ndarray]:
+    cell = np.array(row["cell"], dtype=float).reshape(3, 3)
+    return cell, np.array(row["frac"], dtype=float).reshape(-1, 3)
+
+
+def formula(numbers: list[int]) -> tuple[tuple[int, int], ...]:
+    counts = Counter(numbers)
+    divisor = 0
+    for value in counts.values():
+        divisor = gcd(divisor, value)
+    return tuple(sorted((z, n // divisor) for z, n in counts.items()))
+
+
+def test_corpus_is_large_small_and_diverse():
+    rows = corpus()
+    assert len(rows) >= 4000
+    assert CORPUS.stat().st_size <= MAX_BYTES
+    assert len({z for r in rows for z in r["numbers"]}) >= 60
+    assert len({r["route"] for r in rows}) >= 4
+    assert len({r["prototype"] for r in rows}) >= 100
+
+
+def test_corpus_layout():
+    schema = pq.read_schema(str(CORPUS))
+    assert schema.names == ["id", "numbers", "cell", "frac", "prototype", "route"]
+    note = json.loads(schema.metadata[b"atomprint"])
+    assert note["generator_version"] == GENERATOR_VERSION
+    # the settings in the file are settings the generator still understands
+    assert GeneratorSettings(**note["settings"]).seed == note["seed"]
+    assert "MIT" in note["licence"]
+    for row in corpus():
+        n = len(row["numbers"])
+        assert len(row["cell"]) == 9
+        assert len(row["frac"]) == 3 * n
+        assert 1 <= n <= 40
+        assert 0.0 <= min(row["frac"]) <= max(row["frac"]) < 1.0
+        assert abs(np.linalg.det(np.reshape(row["cell"], (3, 3)))) / n > 3.0
+
+
+def test_corpus_ids_are_unique():
+    ids = [r["id"] for r in corpus()]
+    assert len(set(ids)) == len(ids)
+    assert ids[0] == "gen-000001"
+
+
+def test_corpus_has_no_short_contacts():
+    radius = elements.covalent_radius
+    for row in corpus():
+        cell, frac = geometry(row)
+        r = radius[np.array(row["numbers"])]
+        reach = SHORTEST * 2.0 * r.max()
+        distance = brute_force_distances(cell, frac, reach)
+        ratio = distance.min(axis=2) / (r[:, None] + r[None, :])
+        assert ratio.min() >= SHORTEST, (row["id"], row["prototype"])
+
+
+def test_corpus_has_no_duplicates():
+    """No two crystals share formula, volume and sorted contacts (strain allows for 1 %)."""
+    seen: dict[tuple, list[tuple[float, np.ndarray]]] = {}
+    for row in corpus():
+        cell, frac = geometry(row)
+        volume = abs(np.linalg.det(cell)) / len(frac)
+        distance = np.sort(brute_force_distances(cell, frac, 3.0).min(axis=2).min(axis=1))
+        contacts = np.quantile(distance, [0.0, 0.25, 0.5, 0.75, 1.0])
+        for other_volume, other in seen.get(formula(row["numbers"]), []):
+            same = abs(volume / other_volume - 1) < 0.002
+            assert not (same and np.allclose(contacts, other, rtol=0.002)), row["id"]
+        seen.setdefault(formula(row["numbers"]), []).append((volume, contacts))
+
+
+@needs_tools
+def test_ionic_routes_are_charge_balanced():
+    """Some choice of known oxidation states adds up to zero for every ionic crystal."""
+    from atomprint.data.sources.generated.chemistry import load_chemistry
+
+    states: dict[int, set[int]] = {}
+    chemistry = load_chemistry()
+    for sp in chemistry.species:
+        states.setdefault(chemistry.number[sp.symbol], set()).add(sp.charge)
+    checked = 0
+    for row in corpus():
+        if row["route"] == "intermetallic":
+            continue
+        totals = {0}
+        for z, n in Counter(row["numbers"]).items():
+            totals = {t + n * q for t in totals for q in states[z]}
+        assert 0 in totals, (row["id"], row["route"], row["prototype"])
+        checked += 1
+    assert checked > 1000
+
+
+@needs_tools
+def test_generation_is_deterministic():
+    settings = GeneratorSettings(n_crystals=12, seed=3, batch=24, n_steps=20, max_atoms=12)
+    first, second = list(generate(settings)), list(generate(settings))
+    other = list(generate(settings.model_copy(update={"seed": 4})))
+    assert len(first) == 12
+    for a, b in zip(first, second, strict=True):
+        assert a.id == b.id
+        assert a.prototype == b.prototype
+        np.testing.assert_array_equal(a.numbers, b.numbers)
+        np.testing.assert_array_equal(a.cell, b.cell)
+        np.testing.assert_array_equal(a.frac, b.frac)
+    assert [a.prototype for a in first] != [c.prototype for c in other]
+
+
+@needs_tools
+def test_written_file_holds_the_generated_crystals(tmp_path):
+    settings = GeneratorSettings(n_crystals=5, seed=1, batch=16, n_steps=20, max_atoms=12)
+    seen: list[int] = []
+    path = write_corpus(tmp_path / "small.parquet", settings, progress=seen.append)
+    rows = pq.read_table(path).to_pylist()
+    assert seen == [1, 2, 3, 4, 5]
+    for row, crystal in zip(rows, generate(settings), strict=True):
+        assert row["id"] == crystal.id
+        assert row["numbers"] == crystal.numbers.tolist()
+        np.testing.assert_array_equal(np.float32(row["frac"]), crystal.frac.ravel())
+        np.testing.assert_array_equal(np.float32(row["cell"]), crystal.cell.ravel())
+
+
+def test_generating_without_pymatgen_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("atomprint.data.sources.generated.generator.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install atomprint\[generate\]"):
+        next(generate(GeneratorSettings(n_crystals=1)))
+
+
+def test_unknown_setting_is_refused():
+    with pytest.raises(ValueError, match="n_crystal"):
+        GeneratorSettings(n_crystal=3)
+
+
+def rock_salt(a: float) -> Draft:
+    """MgO: charges 2 and -2, six-fold coordination, sizes of O'Keeffe and Brese."""
+    half = 0.5 * a * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    return Draft(
+        cell=half,
+        frac=np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]),
+        charge=np.array([2.0, -2.0]),
+        radius=np.array([1.0, 1.0]),
+        bond_r=np.array([1.21, 0.63]),
+        bond_c=np.array([1.28, 3.15]),
+        strength=np.array([1.0 / 3.0, 0.0]),
+    )
+
+
+def test_periodic_pairs_match_brute_force():
+    rng = np.random.default_rng(0)
+    cell = np.eye(3) * 3.0 + rng.normal(0.0, 0.6, (3, 3))
+    frac = rng.random((4, 3))
+    _, _, _, found = periodic_pairs(cell, frac, 6.0)
+    every = brute_force_distances(cell, frac, 6.0)
+    # each pair once here, twice there
+    expected = np.sort(every[every < 6.0])
+    np.testing.assert_allclose(np.sort(np.repeat(found, 2)), expected, atol=1e-10)
+
+
+def test_relaxation_satisfies_bond_valences_and_keeps_symmetry():
+    relaxed = relax([rock_salt(5.0)], n_steps=400, repulsion=0.0, evenness=0.0)[0]
+    np.testing.assert_allclose(bond_valence_sums(relaxed), 2.0, atol=0.02)
+    lengths = np.linalg.norm(relaxed.cell, axis=1)
+    np.testing.assert_allclose(lengths, lengths[0], rtol=1e-6)
+    np.testing.assert_allclose((relaxed.frac[1] - relaxed.frac[0]) % 1.0, 0.5, atol=1e-6)
+
+
+def test_relaxation_goes_down_alone_or_in_a_batch():
+    alone = relax([rock_salt(4.6)], n_steps=60)[0]
+    together = relax([rock_salt(5.2), rock_salt(4.6)], n_steps=60)[1]
+    np.testing.assert_allclose(alone.cell, together.cell, atol=1e-9)
+
+
+def test_metals_keep_their_volume_and_lose_overlaps():
+    frac = np.array([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0]])
+    zero = np.zeros(2)
+    draft = Draft(np.diag([5.0, 3.0, 3.0]), frac, zero, np.array([1.2, 1.2]), zero, zero, zero)
+    relaxed = relax([draft], n_steps=200)[0]
+    assert relaxed.volume == pytest.approx(draft.volume, rel=1e-9)
+    before = periodic_pairs(draft.cell, draft.frac, 4.0)[3].min()
+    after = periodic_pairs(relaxed.cell, relaxed.frac, 4.0)[3].min()
+    assert before == pytest.approx(1.5)
+    assert after > 2.2
