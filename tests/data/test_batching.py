@@ -1,0 +1,115 @@
+"""Batches: within their limits, complete, and the same for a seed always."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from atomprint.data.batching import (
+    BatchSettings,
+    BatchStream,
+    LabelSpec,
+    batches_in_order,
+    collate,
+    estimate_edges,
+    plan_batches,
+)
+from atomprint.ground.errors import DataError
+from atomprint.structures.crystal import Crystal
+from atomprint.structures.perturb import PerturbSettings
+from tests.toy import toy_crystals
+
+
+def huge(n: int) -> Crystal:
+    """A simple cubic crystal of n³ atoms."""
+    grid = np.array(list(itertools.product(range(n), repeat=3))) * 2.5
+    return Crystal.make(f"huge-{n}", [29] * n**3, np.eye(3) * 2.5 * n, positions=grid)
+
+
+def test_every_limit_holds_and_nothing_is_lost():
+    crystals = [*toy_crystals(50), huge(3), huge(4)]
+    for limits in (
+        BatchSettings(max_crystals=7),
+        BatchSettings(max_atoms=40),
+        BatchSettings(max_edges=1500),
+    ):
+        batches = plan_batches(crystals, range(len(crystals)), 5.0, limits)
+        assert sorted(i for batch in batches for i in batch) == list(range(len(crystals)))
+        for batch in batches:
+            if len(batch) == 1:
+                continue
+            assert len(batch) <= limits.max_crystals
+            assert sum(crystals[i].n_atoms for i in batch) <= limits.max_atoms
+            assert sum(estimate_edges(crystals[i], 5.0) for i in batch) <= limits.max_edges
+
+
+def test_one_huge_cell_gets_a_batch_of_its_own():
+    crystals = [*toy_crystals(5), huge(6), *toy_crystals(5, seed=1)]
+    limits = BatchSettings(max_atoms=100)
+    batches = plan_batches(crystals, range(11), 5.0, limits)
+    assert [5] in batches
+    assert len(batches) == 3
+
+
+def test_the_estimate_of_edges_is_close_for_a_uniform_crystal():
+    crystal = huge(4)
+    graph = collate([crystal], 6.0).graph
+    assert estimate_edges(crystal, 6.0) == pytest.approx(graph.n_edges, rel=0.15)
+
+
+def test_a_stream_continues_as_if_it_had_never_stopped():
+    def stream(seed: int = 3) -> BatchStream:
+        limits = BatchSettings(max_crystals=4)
+        return BatchStream(toy_crystals(10), 4.0, limits, seed, (), PerturbSettings(rattle=0.05))
+
+    whole = [b.graph for b in stream().batches(0, 9)]
+    rest = [b.graph for b in stream().batches(5, 9)]
+    for a, b in zip(whole[5:], rest, strict=True):
+        assert a.ids == b.ids
+        torch.testing.assert_close(a.positions, b.positions, rtol=0, atol=0)
+    # Another epoch rattles and orders anew; another seed does so from the start.
+    assert whole[0].ids != whole[3].ids
+    assert [g.ids for g in whole] != [b.graph.ids for b in stream(4).batches(0, 9)]
+
+
+def test_an_epoch_passes_once_over_everything():
+    stream = BatchStream(toy_crystals(10), 4.0, BatchSettings(max_crystals=4), 0)
+    seen = [c for b in stream.batches(0, 3) for c in b.graph.ids]
+    assert sorted(seen) == sorted(c.id for c in toy_crystals(10))
+
+
+def test_ranks_share_an_epoch_without_overlap():
+    streams = [
+        BatchStream(toy_crystals(16), 4.0, BatchSettings(max_crystals=4), 0, rank=r, world_size=2)
+        for r in (0, 1)
+    ]
+    ids = [{c for b in s.batches(0, 2) for c in b.graph.ids} for s in streams]
+    assert not ids[0] & ids[1]
+    assert len(ids[0] | ids[1]) == 16
+
+
+def test_labels_stay_out_of_the_graph_and_missing_ones_are_nan():
+    crystals = toy_crystals(3)
+    crystals[1] = crystals[1].with_labels({})
+    batch = collate(crystals, 4.0, [LabelSpec("energy", "crystal", 1)])
+    assert torch.isnan(batch.labels["energy"]).squeeze(-1).tolist() == [False, True, False]
+    assert not any("energy" in name for name in vars(batch.graph))
+
+
+def test_a_label_of_the_wrong_size_is_named():
+    crystal = toy_crystals(1)[0].with_labels({"forces": np.zeros((5, 3))})
+    with pytest.raises(DataError, match=r"id 'toy-0': label 'forces' has 15 numbers where 6"):
+        collate([crystal], 4.0, [LabelSpec("forces", "atom", 3)])
+
+
+def test_batches_in_order_keep_the_order():
+    crystals = toy_crystals(9)
+    limits = BatchSettings(max_crystals=2)
+    ids = [i for b in batches_in_order(crystals, 4.0, limits) for i in b.graph.ids]
+    assert ids == [c.id for c in crystals]
+
+
+def test_nothing_to_train_on_is_an_error():
+    with pytest.raises(DataError, match="no crystal to train on"):
+        BatchStream([], 4.0, BatchSettings(), 0)
