@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SYMBOLS = (
+_SYMBOLS = (
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As "
     "Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd "
     "Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi"
-).split()
+)
+SYMBOLS = _SYMBOLS.split()
 
 #: Single-bond covalent radii in Å of the elements used (Cordero et al. 2008).
 COVALENT_RADII: dict[str, float] = {
@@ -270,11 +271,11 @@ PROTOTYPES: dict[str, Prototype] = {
 #: Reference crystal of each element: prototype, lattice guess, parameters; energies define zero.
 REFERENCE_CRYSTALS = """
 bcc: Li 3.44; Na 4.20; K 5.28; Rb 5.67; Cs 6.16; Ba 5.03; V 3.00; Nb 3.31; Ta 3.32; Mo 3.16
-bcc: W 3.18; Fe 2.83
+bcc: W 3.18
 fcc: Ca 5.53; Sr 6.02; Rh 3.83; Ir 3.87; Ni 3.52; Pd 3.94; Pt 3.97; Cu 3.63; Ag 4.15; Au 4.16
 fcc: Al 4.04; Pb 5.04
 hcp: Be 2.26 1.575; Mg 3.19 1.624; Sc 3.32 1.556; Y 3.66 1.555; Ti 2.94 1.584; Zr 3.24 1.598
-hcp: Hf 3.20 1.582; Re 2.77 1.615; Ru 2.72 1.582; Os 2.75 1.580; Co 2.49 1.620; Zn 2.65 1.87
+hcp: Hf 3.20 1.582; Ru 2.72 1.582; Zn 2.65 1.87
 hcp: Cd 3.03 1.88; Tl 3.53 1.598
 diamond: C 3.57; Si 5.47; Ge 5.76; Sn 6.65
 A6-bct: In 3.26 1.52
@@ -297,7 +298,7 @@ REFERENCE_MOLECULES: dict[str, dict[str, Any]] = {
 }
 
 #: Elements whose reference crystal is computed spin-polarised, with the starting moment.
-MAGNETIC_REFERENCES = {"Fe": 2.3, "Co": 1.7, "Ni": 0.7}
+MAGNETIC_REFERENCES = {"Ni": 0.7}
 
 #: Elemental polymorphs that are not the reference.
 POLYMORPHS = """
@@ -337,16 +338,16 @@ wurtzite: Al N 3.13 1.60 0.382; Ga N 3.22 1.628; In N 3.59 1.612; Zn O 3.29 1.61
 wurtzite: Be O 2.71 1.62; Si C 3.09 1.637; Zn S 3.85 1.637 0.375; Cd S 4.20 1.625; Cd Se 4.38
 wurtzite: Mg Te 4.57; Ag I 4.65 1.635; Cu Cl 3.90 1.64; B N 2.55 1.65; Mg S 4.05; In P 4.25 1.64
 CsCl: Cs Cl 4.20; Cs Br 4.38; Cs I 4.67; Tl Cl 3.90; Tl Br 4.05; Rb Cl 3.95; Na Cl 3.47; K I 4.38
-CsCl: Mg O 2.65; Ca O 2.93; Ni Al 2.89; Co Al 2.85; Fe Ti 2.95; Co Ti 2.97; Ni Ti 3.01; Co Zr 3.19
-CsCl: Co Hf 3.16; Cu Zn 2.97; Ag Zn 3.16; Au Zn 3.19; Ag Mg 3.33; Au Mg 3.28; Ag Li 3.17
-CsCl: Cu Be 2.69; Ni Be 2.61; Co Be 2.61; Pd Be 2.82; Ag Cd 3.36; Au Cd 3.36; Ca Tl 3.87
+CsCl: Mg O 2.65; Ca O 2.93; Ni Al 2.89; Ni Ti 3.01
+CsCl: Cu Zn 2.97; Ag Zn 3.16; Au Zn 3.19; Ag Mg 3.33; Au Mg 3.28; Ag Li 3.17
+CsCl: Cu Be 2.69; Ni Be 2.61; Pd Be 2.82; Ag Cd 3.36; Au Cd 3.36; Ca Tl 3.87
 CsCl: Sr Tl 4.05; Cu Zr 3.26; Cu Sc 3.26; Ag Sc 3.43; Au Sc 3.40; Cu Y 3.48; Ag Y 3.65; Ru Al 3.00
-CsCl: Rh Al 3.00; Ru Ti 3.08; Ru Sc 3.20; Rh Y 3.42; Rh Sc 3.21; Pd Sc 3.29; Ir Sc 3.22; Os Ti 3.09
-CsCl: Ru Zr 3.25; Ru Hf 3.23; Os Zr 3.27; Ca Cd 3.83; Sr Cd 4.02; Ba Cd 4.22; Li Tl 3.44
+CsCl: Rh Al 3.00; Ru Ti 3.08; Ru Sc 3.20; Rh Y 3.42; Rh Sc 3.21; Pd Sc 3.29; Ir Sc 3.22
+CsCl: Ru Zr 3.25; Ru Hf 3.23; Ca Cd 3.83; Sr Cd 4.02; Ba Cd 4.22; Li Tl 3.44
 CsCl: Mg Tl 3.65; Zn Y 3.58; Zn Sc 3.35; Mg Y 3.80; Mg Sc 3.60; Cu Ag 3.12; Mo Ag 3.16; Al Si 3.20
 CsCl: Li Al 3.20; Ti V 3.12; Nb Mo 3.24; Mo W 3.17; Ta W 3.25; Li Na 3.85; Mg Al 3.37; Cu Au 3.10
-CsCl: Pd Cu 2.99; Nb Zr 3.42; Pt Ti 3.17; Na K 4.75; Ca Mg 4.02; Zn Al 3.16; Sn Pb 3.95; Fe Si 2.78
-NiAs: Ni As 3.62 1.39; Ni Sb 3.95 1.305; Ni Te 3.97 1.35; Co Sb 3.87 1.34; Co Te 3.89 1.38
+CsCl: Pd Cu 2.99; Nb Zr 3.42; Pt Ti 3.17; Na K 4.75; Ca Mg 4.02; Zn Al 3.16; Sn Pb 3.95
+NiAs: Ni As 3.62 1.39; Ni Sb 3.95 1.305; Ni Te 3.97 1.35
 NiAs: Ti S 3.30 1.93; Ti Se 3.57 1.75; Ir Sb 4.00 1.39; Pd Sb 4.10 1.37; Pt Sb 4.15 1.33
 NiAs: Pt Sn 4.12 1.33; Au Sn 4.36 1.28; Ni Bi 4.08 1.315; Pt Bi 4.34 1.27; Pd Te 4.17 1.37
 NiAs: Rh Te 4.00 1.42; Pt Pb 4.28 1.29; Mg Te 4.25 1.65; Al Sb 4.05 1.50; Sc Te 4.12 1.64
@@ -354,7 +355,7 @@ WC: W C 2.92 0.974; Mo C 2.91 0.97; Mo P 3.24 0.99; Ta N 2.94 0.98; Nb N 2.96 0.
 WC: Ti As 3.60 1.0; Nb S 3.35 1.0; W N 2.88 0.985; Zr P 3.70 1.0
 fluorite: Ca F 5.50; Sr F 5.85; Ba F 6.25; Cd F 5.45; Pb F 5.98; Sr Cl 7.00; Ba Cl 7.35; Zr O 5.12
 fluorite: Hf O 5.07; Sc H 4.78; Y H 5.21; Zr H 4.82; Ti H 4.43; Pt Al 5.96; Au Al 6.07; Au Ga 6.15
-fluorite: Au In 6.60; Pt Ga 5.98; Pt In 6.45; Ni Si 5.46; Co Si 5.36; Mg F 5.10; Ti O 4.83; Pt Sn 6.50
+fluorite: Au In 6.60; Pt Ga 5.98; Pt In 6.45; Ni Si 5.46; Mg F 5.10; Ti O 4.83; Pt Sn 6.50
 fluorite: Ca Cl 6.85; Zn F 4.95; Sn O 4.97; Ru O 4.88; Nb H 4.57; V H 4.23
 antifluorite: Li O 4.63; Na O 5.57; K O 6.45; Rb O 6.77; Li S 5.72; Na S 6.57; K S 7.43; Li Se 6.02
 antifluorite: Na Se 6.84; K Se 7.75; Li Te 6.54; Na Te 7.35; K Te 8.20; Mg Si 6.36; Mg Ge 6.42
@@ -368,16 +369,19 @@ perovskite: Cs Pb I 6.40; Cs Sn Cl 5.62; Cs Sn I 6.28; Cs Cd Cl 5.30; Ba Li F 4.
 antiperovskite: Mg C Ni 3.82; Al C Ti 4.15; Sn C Sc 4.53; Pb O Ca 4.86; Sn O Ca 4.84; Sn O Sr 5.15
 antiperovskite: Bi N Ca 4.90; Sb N Ca 4.86; Pd N Cu 3.88; Cl O Li 3.91; Br O Na 4.57; Zn C Ni 3.67
 antiperovskite: Al N Ti 4.11; In N Ti 4.19; In C Sc 4.56; As N Mg 4.22; Sb N Mg 4.36; Al C Y 4.90
-ReO3: Re O 3.77; W O 3.83; Sc F 4.03; Al F 3.62; N Cu 3.84; N Li 3.95
-half-Heusler: Ti Ni Sn 5.94; Zr Ni Sn 6.15; Hf Ni Sn 6.11; Ti Co Sb 5.88; Zr Co Sb 6.09
-half-Heusler: Hf Co Sb 6.05; V Fe Sb 5.79; Nb Fe Sb 5.96; Nb Co Sn 5.97; Zr Co Bi 6.23; Ti Pt Sn 6.22
+ReO3: W O 3.83; Sc F 4.03; Al F 3.62; N Cu 3.84; N Li 3.95
+half-Heusler: Ti Ni Sn 5.94; Zr Ni Sn 6.15; Hf Ni Sn 6.11
+half-Heusler: Ti Pt Sn 6.22
 half-Heusler: Sc Ni Sb 6.12; Y Ni Sb 6.34; Sc Pd Sb 6.38; Y Pd Bi 6.68; Sc Pt Sb 6.38; Sc Ni Bi 6.25
 half-Heusler: Nb Rh Sn 6.22; Zr Rh Sb 6.30; Ti Ir Sb 6.17; Li Si Al 5.93; Li N Mg 4.98; Li P Zn 5.76
-half-Heusler: Li As Zn 5.97; Li P Mg 6.02; Li As Mg 6.20; Li As Cd 6.28; Mg As Ag 6.27; Li Bi Mg 6.77
-half-Heusler: Li N Zn 4.91; Ta Co Sn 5.95; Ti Fe Te 5.85; Li Ge Al 6.00; Li P Cd 6.10; Mg Sb Cu 6.25
-full-Heusler: V Fe Al 5.70; Ti Ni Al 5.90; Zr Ni Al 6.12; Sc Ni Al 6.00; V Ni Al 5.80; Nb Ni Sn 6.18
-full-Heusler: Zr Pd In 6.56; Hf Pd Al 6.38; Ti Pd Al 6.24; Ti Ru Si 5.97; Nb Ru Al 6.16; V Ru Al 6.00
-full-Heusler: K Na Sb 7.75; Mg Li Si 6.30; Ti Cu Al 6.02; Sc Au Al 6.55; Mg Li Sn 6.75; Ti Ni Sn 6.10
+half-Heusler: Li As Zn 5.97; Li P Mg 6.02; Li As Mg 6.20; Li As Cd 6.28; Mg As Ag 6.27
+half-Heusler: Li Bi Mg 6.77
+half-Heusler: Li N Zn 4.91; Li Ge Al 6.00; Li P Cd 6.10; Mg Sb Cu 6.25
+full-Heusler: Ti Ni Al 5.90; Zr Ni Al 6.12; Sc Ni Al 6.00; V Ni Al 5.80; Nb Ni Sn 6.18
+full-Heusler: Zr Pd In 6.56; Hf Pd Al 6.38; Ti Pd Al 6.24; Ti Ru Si 5.97; Nb Ru Al 6.16
+full-Heusler: V Ru Al 6.00
+full-Heusler: K Na Sb 7.75; Mg Li Si 6.30; Ti Cu Al 6.02; Sc Au Al 6.55; Mg Li Sn 6.75
+full-Heusler: Ti Ni Sn 6.10
 full-Heusler: Zn Cu Al 5.86; Ti Al Cu 6.15
 BiF3: Bi Li 6.72; Sb Li 6.56; As Li 6.15; Sb Cs 9.30; Sb K 8.50; Sb Cu 6.05; Sb Na 7.60; Si Cu 5.70
 BiF3: Y H 5.26; Al Mg 6.85; Ga Li 6.10; P Li 5.90
@@ -393,25 +397,29 @@ L1_0: Rh Nb 2.83 1.36; Mg Cd 3.15 1.45; Pt Cu 2.70 1.36; Ir Nb 2.85 1.37; Li Pb 
 D0_22: Ti Al 3.85 2.235; V Al 3.78 2.205; Nb Al 3.84 2.24; Ta Al 3.84 2.23; V Ni 3.54 2.04
 AlB2: Mg B 3.07 1.14; Al B 3.00 1.085; Ti B 3.03 1.065; Zr B 3.17 1.115; Hf B 3.14 1.105
 AlB2: V B 3.00 1.015; Nb B 3.11 1.06; Ta B 3.10 1.05; Sc B 3.15 1.12; Y B 3.30 1.165; Mo B 3.04 1.02
-AlB2: Ca Ga 4.35 1.0; Sr Ga 4.38 1.09; Ba Ga 4.46 1.14; Ca B 3.25 1.25; W B 3.02 1.03; Ag B 3.02 1.30
+AlB2: Ca Ga 4.35 1.0; Sr Ga 4.38 1.09; Ba Ga 4.46 1.14; Ca B 3.25 1.25; W B 3.02 1.03
+AlB2: Ag B 3.02 1.30
 AlB2: Ca Si 3.95 1.15; Sr Si 4.05 1.18; Mg C 2.65 1.55; Li C 2.55 1.45
-CdI2: Mg Br 3.85 1.63; Mg I 4.17 1.64; Ca I 4.52 1.55; Cd I 4.30 1.62; Ti S 3.41 1.67; Ti Se 3.54 1.69
+CdI2: Mg Br 3.85 1.63; Mg I 4.17 1.64; Ca I 4.52 1.55; Cd I 4.30 1.62; Ti S 3.41 1.67
+CdI2: Ti Se 3.54 1.69
 CdI2: Zr S 3.68 1.585; Zr Se 3.79 1.63; Hf S 3.65 1.60; Hf Se 3.76 1.64; Ti Te 3.77 1.725 0.26
 CdI2: Sn S 3.68 1.61; Sn Se 3.86 1.60; Pt S 3.57 1.43 0.24; Pt Se 3.76 1.36; Pt Te 4.04 1.295 0.254
 CdI2: Pd Te 4.05 1.27; Ni Te 3.87 1.365; Ta S 3.36 1.76; Pb I 4.62 1.52 0.26; Mg Cl 3.64 1.60 0.235
 CdI2: Zn I 4.25 1.54; Nb Se 3.45 1.80 0.26; Ca Br 4.20 1.52; Cd Br 3.98 1.58
-3R-MoS2: Mo S 3.18; Mo Se 3.32; Mo Te 3.55 1.97; W S 3.18; W Se 3.32; W Te 3.55 1.97; Nb S 3.34 1.79 0.262
+3R-MoS2: Mo S 3.18; Mo Se 3.32; Mo Te 3.55 1.97; W S 3.18; W Se 3.32; W Te 3.55 1.97
+3R-MoS2: Nb S 3.34 1.79 0.262
 3R-MoS2: Nb Se 3.47 1.82 0.267; Ta S 3.33 1.80 0.26; Ta Se 3.46 1.84 0.263; Zr S 3.55 1.75 0.25
 3R-MoS2: Ti S 3.35 1.80 0.252
 MoSi2: Mo Si 3.21 2.45; W Si 3.22 2.44; Cu Zr 3.22 3.47 0.346; Pd Ti 3.10 3.25 0.34
-MoSi2: Pd Zr 3.31 3.29 0.341; Re Si 3.15 2.44; Zn Zr 3.33 3.35 0.34; Ag Ti 2.97 4.05 0.34
-litharge: Pb O 4.00 1.26 0.237; Sn O 3.84 1.27 0.238; Se Fe 3.72 1.46 0.255
+MoSi2: Pd Zr 3.31 3.29 0.341; Zn Zr 3.33 3.35 0.34; Ag Ti 2.97 4.05 0.34
+litharge: Pb O 4.00 1.26 0.237; Sn O 3.84 1.27 0.238
 rutile: Ti O 4.63 0.64; Sn O 4.80 0.67 0.306; Mg F 4.66 0.655 0.303; Zn F 4.75 0.665 0.303
 rutile: Ru O 4.53 0.69 0.306; Ge O 4.46 0.655 0.306; Pb O 5.02 0.68 0.308
 CaAl2Si2: Ca Al Si 4.14 1.73 0.63 0.27; Ca Zn Sb 4.46 1.68 0.631 0.257; Ca Mg Sb 4.68 1.63
-CaAl2Si2: Mg Mg Sb 4.58 1.585 0.634 0.228; Mg Mg Bi 4.67 1.58 0.634 0.23; Sr Zn Sb 4.52 1.73 0.635 0.267
+CaAl2Si2: Mg Mg Sb 4.58 1.585 0.634 0.228; Mg Mg Bi 4.67 1.58 0.634 0.23
+CaAl2Si2: Sr Zn Sb 4.52 1.73 0.635 0.267
 CaAl2Si2: Ca Mg Bi 4.76 1.625; Ca Zn P 4.04 1.69 0.631 0.258; Ca Cd As 4.42 1.63 0.634 0.24
-alpha-NaFeO2: Li Co O 2.84 4.95; Na In O 3.27 5.03 0.264; Li Sc O 3.15 4.85; Na Ti S 3.57 5.8 0.258
+alpha-NaFeO2: Na In O 3.27 5.03 0.264; Li Sc O 3.15 4.85; Na Ti S 3.57 5.8 0.258
 alpha-NaFeO2: Na Y S 4.0 4.97 0.258; Na Bi Se 4.15 4.95 0.255
 ThCr2Si2: Ba Zn P 4.03 3.29 0.356; Ca Ni P 3.86 2.50 0.375; Sr Pd As 4.40 2.32 0.375
 ThCr2Si2: Sr Cu Si 4.22 2.38 0.38; Ca Ni Si 4.01 2.42 0.37
@@ -419,6 +427,10 @@ A15: Nb Sn 5.32; V Si 4.71; Nb Al 5.19
 """
 
 VARIANTS = ("volume+8%", "tetragonal+4%", "volume-6%", "off-centre", "rhombohedral+4%", "rattle")
+
+
+#: Crystals holding one of these elements take a coarser k mesh (wide gaps), see `build.py`.
+IONIC = frozenset(SYMBOLS.index(s) for s in ("O", "F", "Cl", "Br", "I"))
 
 
 @dataclass
@@ -594,11 +606,30 @@ def distance_ratio(numbers: list[int], cell: Array, frac: Array) -> float:
     return float((dist.min(axis=-1) / (radii[:, None] + radii[None])).min())
 
 
+#: Order of the point group (with time reversal) by prototype; 48 (cubic) where not given.
+GROUP_ORDER = {
+    "hcp": 24, "A6-bct": 16, "A7": 12, "A8": 12, "Cmce-8f": 8, "alpha-B12": 12, "wurtzite": 24,
+    "NiAs": 24, "WC": 24, "L1_0": 16, "D0_22": 16, "AlB2": 24, "CdI2": 12, "3R-MoS2": 12,
+    "MoSi2": 16, "litharge": 16, "rutile": 16, "CaAl2Si2": 12, "alpha-NaFeO2": 12,
+    "ThCr2Si2": 16,
+}  # fmt: skip
+
+
+def relative_cost(entry: Entry) -> float:
+    """Estimate the relative cost of a label: atoms over the order of the point group.
+
+    Elemental crystals take a denser mesh and are less useful as labels: a factor of six.
+    """
+    factor = 6.0 if len(set(entry.numbers)) == 1 else 1.0
+    return factor * len(entry.numbers) * 48 / GROUP_ORDER.get(entry.prototype, 48)
+
+
 def plan(seed: int = 20, variant_every: int = 4) -> list[Entry]:
     """List all planned calculations in the order in which they are run.
 
-    References come first, then parents in a shuffled order, every `variant_every`-th of them
-    followed by one variant, so that a run cut short is still a balanced sample.
+    References come first, then parents in a random order that favours cheap ones (an exponential
+    race with rates inverse to the expected cost), every `variant_every`-th of them followed by
+    one variant, so that a run cut short at a time budget is still a mixed sample.
 
     Parameters
     ----------
@@ -619,7 +650,8 @@ def plan(seed: int = 20, variant_every: int = 4) -> list[Entry]:
         entry.magmom = MAGNETIC_REFERENCES.get(species[0], 0.0)
         out.append(entry)
     parents = [make_parent(*item) for item in _parse(POLYMORPHS + COMPOUNDS)]
-    order = np.random.default_rng(seed).permutation(len(parents))
+    race = np.random.default_rng(seed).exponential(size=len(parents))
+    order = np.argsort(race * [relative_cost(entry) for entry in parents])
     kinds = itertools.cycle(VARIANTS)
     for i, j in enumerate(order):
         entry = parents[j]
@@ -629,7 +661,7 @@ def plan(seed: int = 20, variant_every: int = 4) -> list[Entry]:
             n = len(entry.numbers)
             if kind in ("off-centre", "rattle") and n == 1:
                 kind = "tetragonal+4%"
-            elif kind == "rattle" and n > 2:
+            elif kind == "rattle" and (n > 2 or not IONIC.intersection(entry.numbers)):
                 kind = "volume-6%"
             elif kind.startswith("rhombo") and not is_cubic(np.array(entry.cell)):
                 kind = "volume+8%"
