@@ -1,0 +1,153 @@
+"""One self-contained page over every run in a folder: verdict, tables, figures, record."""
+
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+import atomprint
+from atomprint.evaluation import figures
+from atomprint.evaluation.runs import Run, find_runs
+from atomprint.ground.errors import UsageError
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` into a folder of runs.
+
+    Parameters
+    ----------
+    folder
+        Of one run, of a demo, or of many runs; searched two levels down.
+
+    Returns
+    -------
+    Path
+        The page: one file, without anything from outside.
+
+    Raises
+    ------
+    UsageError
+        If there is no finished run, or the page cannot be written.
+    """
+    runs = find_runs(folder)
+    tuned = [r for r in runs if r.kind == "finetune"]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("report.html.j2").render(
+        title=folder.resolve().name,
+        version=atomprint.__version__,
+        verdicts=[verdict(rows) for rows in _groups(tuned).values()],
+        table=[summarize(rows) for rows in _groups(tuned).values()],
+        curves=[
+            {"target": rows[0]["target"], "figure": Markup(figures.learning_curve(rows))}
+            for rows in _by_target(tuned).values()
+            if len({row["n_train"] for row in rows}) > 1
+        ],
+        pretraining=[_describe_pretraining(r) for r in runs if r.kind == "pretrain"],
+        finetuning=[_describe_finetuning(r) for r in tuned],
+    )
+    path = folder / "report.html"
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+def _groups(runs: list[Run]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Rows of all runs that differ only by their seed."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        for row in run.results:
+            groups[row["target"], row["n_train"]].append(row)
+    return dict(sorted(groups.items()))
+
+
+def _by_target(runs: list[Run]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        for row in run.results:
+            groups[row["target"]].append(row)
+    return groups
+
+
+def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One line of the table over seeds: mean errors, mean gain and its range.
+
+    Numbers that no row has are None.
+    """
+    values = [r["value"] for r in rows if r["value"] is not None]
+    twins = [r["twin_value"] for r in rows if r.get("twin_value") is not None]
+    gains = [r["gain"] for r in rows if r.get("gain") is not None]
+    return {
+        "target": rows[0]["target"],
+        "unit": rows[0]["unit"],
+        "metric": rows[0]["metric"],
+        "n_train": rows[0]["n_train"],
+        "n_test": rows[0]["n_test"],
+        "seeds": len(rows),
+        "value": statistics.mean(values) if values else None,
+        "twin_value": statistics.mean(twins) if twins else None,
+        "gain": statistics.mean(gains) if gains else None,
+        "gain_min": min(gains, default=None),
+        "gain_max": max(gains, default=None),
+        "wins": sum(g > 0 for g in gains),
+        "seconds": sum(r["seconds"] for r in rows),
+    }
+
+
+def verdict(rows: list[dict[str, Any]]) -> str:
+    """Say in plain words what pre-training bought."""
+    line = summarize(rows)
+    name = f"{line['target']} with {line['n_train']} labels"
+    if line["gain"] is None:
+        return f"{name}: there is no from-scratch twin to compare with."
+    seeds = f"{line['wins']} of {line['seeds']} seed{'s' if line['seeds'] > 1 else ''}"
+    change = f"{abs(line['gain']) * 100:.0f} % {'lower' if line['gain'] >= 0 else 'higher'}"
+    spread = f" [{line['gain_min'] * 100:.0f}, {line['gain_max'] * 100:.0f}]"
+    return (
+        f"{name}: the pre-trained network is better in {seeds}; "
+        f"its error is {change} than from scratch{spread if line['seeds'] > 1 else ''}."
+    )
+
+
+def _describe_pretraining(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "figure": Markup(figures.pretraining_curves(run)),
+        "seconds": run.history["seconds"],
+        "n_steps": run.history["n_steps"],
+        **_record(run),
+    }
+
+
+def _describe_finetuning(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "curves": Markup(figures.finetuning_curves(run)),
+        "parities": [
+            {"target": row["target"], "figure": Markup(figures.parity(run, row))}
+            for row in run.results
+            if row["metric"] == "MAE" and row["target"] in run.predictions
+        ],
+        **_record(run),
+    }
+
+
+def _record(run: Run) -> dict[str, Any]:
+    environment = run.about.get("environment", {})
+    return {
+        "data": run.about.get("data", {}),
+        "hardware": environment.get("processor", ""),
+        "versions": environment.get("versions", {}),
+        "settings": yaml.safe_dump(run.about.get("settings", {}), sort_keys=False),
+    }
