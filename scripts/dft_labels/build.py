@@ -90,6 +90,7 @@ def parameters(entry: dict[str, Any], stage: str) -> dict[str, Any]:
             kind = "elemental"
         density = (K_DENSITY if stage == "label" else SEARCH_DENSITY)[kind]
         params["kpts"] = {"density": density, "gamma": True}
+        params["odd_mesh"] = entry.get("odd_mesh", False)
     return params
 
 
@@ -129,6 +130,11 @@ def run_gpaw(
     atoms = Atoms(numbers=numbers, cell=cell, scaled_positions=frac, pbc=True)
     if params["spinpol"]:
         atoms.set_initial_magnetic_moments([params["magmom"]] * len(numbers))
+    if params.get("odd_mesh"):
+        density = params["kpts"]["density"]
+        lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
+        size = [int(np.ceil(density * b)) | 1 for b in lengths]
+        kwargs["kpts"] = {"size": size, "gamma": True}
     signal.signal(signal.SIGALRM, _alarm)
     signal.alarm(timeout)
     cpu, wall = time.process_time(), time.time()
@@ -276,7 +282,12 @@ def stage_run(work: Path, deadline: float) -> None:
             print("time budget reached", flush=True)
             return
         try:
-            result = compute(entry, work)
+            try:
+                result = compute(entry, work)
+            except OverflowError:
+                # the code's k-point reduction gives a zero weight for some even meshes
+                result = compute(entry | {"odd_mesh": True}, work)
+                result["odd_mesh"] = True
         except ScfTimeoutError:
             result = {"status": "timeout"}
         except Exception as error:  # a failed crystal is recorded and dropped, never fatal
@@ -418,7 +429,8 @@ def settings() -> dict[str, Any]:
         "paw_datasets": "default PBE datasets of gpaw-setups 0.9.20000 (Debian gpaw-data)",
         "cutoff_eV": ECUT,
         "kpoint_density_per_inverse_angstrom": K_DENSITY,
-        "kpoint_mesh": "Gamma-centred, ceil(density * |b_i|) points, |b_i| including 2 pi",
+        "kpoint_mesh": "Gamma-centred, ceil(density * |b_i|) points, |b_i| including 2 pi; "
+        "the next odd number where `odd_mesh` is set in the input",
         "smearing": SMEARING,
         "energy": "extrapolated to zero smearing",
         "scf_convergence": CONVERGENCE,
