@@ -44,6 +44,16 @@ def test_agrees_with_dscribe(name):
     assert single < 1e-5
 
 
+@pytest.mark.parametrize("name", GOLDEN_NAMES)
+@pytest.mark.parametrize("average", ["inner", "outer"])
+def test_averages_agree_with_dscribe(name, average):
+    crystal, arrays = golden(name)
+    settings = SOAPSettings(n_max=5, l_max=4, channels=("one",), per="crystal", average=average)
+    found, wanted = values(settings, crystal), arrays[f"soap_mu2_{average}"]
+    assert found.shape == wanted.shape == (1, 75)
+    assert relative(found, wanted) < 1e-11
+
+
 def test_agrees_with_dscribe_at_the_usual_size():
     crystal, arrays = golden("eleven")
     settings = SOAPSettings(cutoff=6.0, channels=("one",))

@@ -52,7 +52,7 @@ def spread(rng, cell, n_atoms):
             return frac
 
 
-def soap(atoms, r_cut, n_max, l_max, sigma, mode, weights=None):
+def soap(atoms, r_cut, n_max, l_max, sigma, mode, weights=None, average="off"):
     compression = {"mode": mode}
     if weights is not None:
         compression["species_weighting"] = weights
@@ -65,7 +65,7 @@ def soap(atoms, r_cut, n_max, l_max, sigma, mode, weights=None):
         rbf="gto",
         periodic=True,
         compression=compression,
-        average="off",
+        average=average,
     )
     return descriptor.create(atoms)
 
@@ -98,6 +98,9 @@ def main():
         out[f"{name}/soap_mu2_z"] = soap(atoms, 5.0, 5, 4, 0.5, "mu2", numbers)
         alike = Atoms("Si" * len(atoms), cell=atoms.cell, positions=atoms.positions, pbc=True)
         out[f"{name}/soap_off_one_species"] = soap(alike, 4.0, 6, 5, 0.4, "off")
+        for average in ("inner", "outer"):
+            rows = soap(atoms, 5.0, 5, 4, 0.5, "mu2", average=average)
+            out[f"{name}/soap_mu2_{average}"] = rows[None]
         if name == "eleven":
             out[f"{name}/soap_mu2_large"] = soap(atoms, 6.0, 8, 6, 0.5, "mu2")[:4]
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from atomprint.ground import elements
-from atomprint.ground.errors import DataError
 
 ChannelName = Literal[
     "one", "Z", "electronegativity", "covalent_radius", "valence", "group", "period", "mass"
@@ -79,10 +78,3 @@ def channel_table(channels: tuple[ChannelName, ...], scaled: bool = True) -> Ten
         values[0] = 0.0
         columns.append(values / SCALES[name] if scaled else values)
     return torch.from_numpy(np.stack(columns, axis=-1))
-
-
-def check_numbers(numbers: Tensor) -> None:
-    """Refuse atomic numbers that the table does not hold (numbers: ``(n_atoms,)`` int64)."""
-    if numbers.numel() and not bool(((numbers >= 1) & (numbers <= elements.MAX_Z)).all()):
-        wrong = sorted({int(z) for z in numbers if not 1 <= int(z) <= elements.MAX_Z})
-        raise DataError(f"atomic numbers {wrong} are no elements; 1 to {elements.MAX_Z} are")

@@ -12,6 +12,7 @@ from atomprint.fingerprints.channels import SHORT_NAMES, ChannelName, channel_ta
 from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.sums import Chunks
+from atomprint.fingerprints.tables import look_up
 from atomprint.ground.settings import Settings
 from atomprint.structures.graph import GraphBatch
 
@@ -184,11 +185,7 @@ class SOAP(Fingerprint):
         both signs, and done after the sum over neighbours it would cost float32 three digits.
         """
         table = self.radial32 if r.dtype == torch.float32 else self.radial
-        position = r / self.step
-        cell = position.detach().long().clamp_max(table.shape[0] - 1)
-        t = position - cell
-        powers = torch.stack([torch.ones_like(t), t, t.square(), t.square() * t], dim=-1)
-        values = torch.bmm(powers[:, None, :], table.to(r)[cell])
+        values = look_up(r / self.step, table.to(r))
         return values.view(-1, self.l_max + 1, self.n_max)
 
 
