@@ -29,8 +29,8 @@ def write_parquet(
 
     One row a crystal: ``id``, ``numbers`` (uint8), ``cell`` (9 numbers, rows are the lattice
     vectors in Å), ``frac`` (3 per atom, inside the cell), then one float64 column a label: a
-    number, or for labels per atom a list. Units stand in the schema metadata under ``atomprint``. The file
-    is complete or not there.
+    number, or for labels per atom a list. Units stand in the schema metadata under
+    ``atomprint``. The file is complete or not there.
 
     Parameters
     ----------

@@ -353,6 +353,9 @@ def _expanded(
             i, j = min(i, j), max(i, j)
             if not (keep[i] and keep[j]):
                 continue
+            full = filled[i] >= FULL and filled[j] >= FULL
+            if full and len(operations) == 1:
+                continue  # nothing to fold: refused as overlapping
             if numbers[site[i]] != numbers[site[j]]:
                 raise Refused(
                     "disorder",
@@ -360,7 +363,7 @@ def _expanded(
                     f"({symbol_of(int(numbers[site[i]]))} and {symbol_of(int(numbers[site[j]]))})",
                 )
             keep[j] = False
-            if filled[i] >= FULL and filled[j] >= FULL:
+            if full:
                 repeated = (
                     f"lists site {labels[site[j]]} although the symmetry already makes it from "
                     f"{labels[site[i]]}; either the sites or the symmetry are of another cell"

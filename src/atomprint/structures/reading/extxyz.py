@@ -72,6 +72,8 @@ def _line(lines: BinaryIO) -> str | None:
 
 
 def _record(info: dict[str, Any], rows: list[str]) -> Record:
+    if not rows:
+        raise Refused("empty", "has no atoms")
     lower = {key.lower(): key for key in info}
     if "lattice" not in lower:
         raise Refused(

@@ -273,6 +273,19 @@ def _tar_members(path: Path, stack: ExitStack) -> Iterator[tuple[str, Callable[[
             return cast(BinaryIO, opened)
 
         yield member.name, opener
+    _check_tar_end(bounded, archive.offset)
+
+
+def _check_tar_end(file: "_Bounded", position: int) -> None:
+    """Raise unless only zeros follow the last member; tarfile takes damage for the end."""
+    file.seek(position)
+    n_zeros = 0
+    while chunk := file.read(1 << 20):
+        if chunk.strip(b"\0"):
+            raise tarfile.ReadError(f"no sound member at byte {position:,}; what follows is lost")
+        n_zeros += len(chunk)
+    if n_zeros == 0:
+        raise tarfile.ReadError("it breaks off; what followed is lost")
 
 
 class _Bounded(io.RawIOBase):

@@ -118,19 +118,20 @@ class _Reader:
 
     def read(self, entry: Entry) -> None:
         """Read one file."""
+        usual_id = entry.stem if entry.format in ("cif", "poscar") else ""
         try:
             with ExitStack() as stack:
                 found = _open(entry, self.id_column, stack)
                 self._add(entry, found)
         except Refused as refusal:
-            self._refuse(entry, refusal, "")
+            self._refuse(entry, refusal, usual_id)
         except NotCrystals as other:
             if entry.by_name:
                 self._refuse(entry, Refused("broken", str(other)), "")
             else:
                 self.inventory.pass_over(entry.name)
         except BROKEN as error:
-            self._refuse(entry, _unreadable(error), "")
+            self._refuse(entry, _unreadable(error), usual_id)
 
     def _add(self, entry: Entry, found: Found) -> None:
         # One record ahead, so that a file's only crystal can be named after the file.
@@ -146,8 +147,10 @@ class _Reader:
         for record in records:
             self._add_record(entry, record, alone)
         for name, unit in found.units.items():
+            if not unit:
+                continue
             known, where = self.units.setdefault(name, (unit, entry.name))
-            if known and unit and known != unit:
+            if known != unit:
                 raise DataError(
                     f"label {name!r} is in {known} in {where} and in {unit} in {entry.name}; "
                     "convert one of them"
