@@ -1,7 +1,9 @@
 """What every backbone promises."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
@@ -37,10 +39,13 @@ class Backbone(nn.Module, ABC):
         In Å: the graph must be built at this cutoff or above.
     n_channels
         Width of the features.
+    exempt
+        Laws of :mod:`atomprint.testing.backbones` that cannot hold, each with the reason.
     """
 
     cutoff: float
     n_channels: int
+    exempt: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def forward(self, graph: GraphBatch) -> AtomFeatures:

@@ -65,7 +65,9 @@ class PaiNN(Backbone):
         pair_index, pair_center, pair_neighbor = edges.pairs
         n_pairs = pair_center.shape[0]
         # The column of ones carries the filter's bias; the cutoff multiplies both.
-        basis = torch.cat([self.radial(edges.distances), torch.ones_like(edges.distances)[:, None]], 1)
+        basis = torch.cat(
+            [self.radial(edges.distances), torch.ones_like(edges.distances)[:, None]], 1
+        )
         basis = basis * cosine_cutoff(edges.distances, self.cutoff)[:, None]
         direction = edges.edge_vectors / edges.distances[:, None]
         scalar_basis = sum_by_index(basis, pair_index, n_pairs)
@@ -104,11 +106,17 @@ class Message(nn.Module):
         pair_center: Tensor,
         pair_neighbor: Tensor,
     ) -> tuple[Tensor, Tensor]:
+        """New scalars ``(n_atoms, n)`` and vectors ``(n_atoms, 3, n)``.
+
+        The bases of a pair are ``(n_pairs, n_basis)`` and ``(n_pairs, 3, n_basis)``.
+        """
         n_atoms = scalars.shape[0]
         context = self.context(self.norm(scalars))
         gates = self.filter_scalar(scalar_basis) * context[pair_neighbor, : 2 * self.n_channels]
         to_scalar, to_vector = gates.split(self.n_channels, dim=-1)
-        along = self.filter_vector(vector_basis) * context[pair_neighbor, None, 2 * self.n_channels :]
+        along = (
+            self.filter_vector(vector_basis) * context[pair_neighbor, None, 2 * self.n_channels :]
+        )
         along = along + to_vector[:, None, :] * vectors[pair_neighbor]
         scalars = scalars + self.scale * sum_by_index(to_scalar, pair_center, n_atoms)
         vectors = vectors + self.scale * sum_by_index(along, pair_center, n_atoms)
@@ -128,6 +136,7 @@ class Update(nn.Module):
         )
 
     def forward(self, scalars: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """New scalars ``(n_atoms, n)`` and vectors ``(n_atoms, 3, n)``."""
         left, right = self.mix(vectors).split(self.n_channels, dim=-1)
         # The small constant keeps the gradient of the length finite at zero vectors.
         length = torch.sqrt((right * right).sum(dim=1) + 1e-8)

@@ -35,3 +35,46 @@ class BesselBasis(nn.Module):
         """Values for distances (Å, any shape); adds a last axis of size ``n_radial``."""
         r = distances.unsqueeze(-1)
         return self.prefactor * torch.sin(r * self.frequencies) / r
+
+
+class ExpNormBasis(nn.Module):
+    """``φ(r) exp(-β_k (exp(-α r) - μ_k)²)`` for k = 1 ... n_radial, φ the cosine cutoff.
+
+    Gaussians of ``exp(-α r)``: dense where atoms are close, sparse where they are far (PhysNet,
+    Unke & Meuwly 2019, eq. 7; equivariant transformer, Thölke & De Fabritiis 2022, eq. 5, with
+    α = 5 / r_c in Å⁻¹, as torchmd-net has it). Centres μ start evenly spaced from
+    ``exp(-r_c / Å)`` to 1, widths at ``β = (2 / n_radial (1 - exp(-r_c / Å)))⁻²``. Every function
+    is zero from the cutoff on.
+
+    Parameters
+    ----------
+    n_radial
+        Number of functions.
+    cutoff
+        r_c in Å.
+    trainable
+        Whether μ and β are learned.
+    """
+
+    means: Tensor
+    betas: Tensor
+
+    def __init__(self, n_radial: int, cutoff: float, trainable: bool = True) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.alpha = 5.0 / cutoff
+        start = math.exp(-cutoff)
+        dtype = torch.get_default_dtype()
+        means = torch.linspace(start, 1.0, n_radial, dtype=torch.float64).to(dtype)
+        betas = torch.full((n_radial,), (2.0 / n_radial * (1.0 - start)) ** -2, dtype=dtype)
+        if trainable:
+            self.means, self.betas = nn.Parameter(means), nn.Parameter(betas)
+        else:
+            self.register_buffer("means", means)
+            self.register_buffer("betas", betas)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Values for distances (Å, any shape); adds a last axis of size ``n_radial``."""
+        decay = torch.exp(-self.alpha * distances).unsqueeze(-1)
+        bells = torch.exp(-self.betas * (decay - self.means) ** 2)
+        return cosine_cutoff(distances, self.cutoff).unsqueeze(-1) * bells
