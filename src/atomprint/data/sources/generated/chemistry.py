@@ -4,7 +4,8 @@ Everything here is published aggregate data; no crystal of any database enters.
 
 - Substitution probabilities between ions: Hautier et al., Inorg. Chem. 50, 656 (2011), mined from
   the ICSD, as shipped with pymatgen (MIT).
-- How often an element takes an oxidation state: counts in the ICSD (2024), shipped with SMACT (MIT).
+- How often an element takes an oxidation state: counts in the ICSD (2024), shipped with SMACT
+  (MIT).
 - Bond-valence sizes: O'Keeffe and Brese, J. Am. Chem. Soc. 113, 3226 (1991); atomic sizes: the
   data-mined lattice scaling of Chu et al., Comput. Mater. Sci. 146, 184 (2018); both by way of
   pymatgen. Mendeleev numbers: Pettifor, Solid State Commun. 51, 31 (1984), by way of pymatgen.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.resources import files
 from typing import Any
 
@@ -38,9 +40,9 @@ _IONIC_SHARE = """
 O:58 Li:16 P:13 F:12 S:11 Cu:8.5 Na:7.3 Ba:7 K:7 H:6.9 N:6.8 Se:6.3 Cl:6.1 Mn:5.6 Fe:5.5 Te:5.5
 Ti:5.1 Sr:4.8 As:4.6 Si:4.6 V:4.5 Rb:4.4 Ca:4.2 Cs:3.8 Bi:3.8 I:3.7 Sb:3.7 La:3.7 Sn:3.6 B:3.6
 Nb:3.5 Cr:3.2 Co:3.2 Ni:3.1 Ag:3.1 Br:3.1 C:3 Al:3 Ge:2.7 Zn:2.7 Tl:2.5 Mg:2.4 Pb:2.3 Y:2.3 Zr:2.2
-Ta:2.2 Ga:2.1 In:2.1 Cd:2 Nd:1.8 U:1.7 Sm:1.7 Hg:1.5 Pr:1.5 Pd:1.5 Ce:1.4 W:1.3 Hf:1.3 Ho:1.3 Sc:1.3
-Mo:1.2 Ru:1.2 Dy:1.2 Er:1.2 Au:1.1 Tb:1.1 Pt:1 Gd:1 Re:.97 Yb:.89 Tm:.89 Lu:.86 Ir:.81 Be:.8 Rh:.74
-Th:.68 Eu:.68 Os:.52 Np:.3 Tc:.23 Pu:.2 Pa:.14 Ac:.11 Pm:.05
+Ta:2.2 Ga:2.1 In:2.1 Cd:2 Nd:1.8 U:1.7 Sm:1.7 Hg:1.5 Pr:1.5 Pd:1.5 Ce:1.4 W:1.3 Hf:1.3 Ho:1.3
+Sc:1.3 Mo:1.2 Ru:1.2 Dy:1.2 Er:1.2 Au:1.1 Tb:1.1 Pt:1 Gd:1 Re:.97 Yb:.89 Tm:.89 Lu:.86 Ir:.81
+Be:.8 Rh:.74 Th:.68 Eu:.68 Os:.52 Np:.3 Tc:.23 Pu:.2 Pa:.14 Ac:.11 Pm:.05
 """
 
 
@@ -63,27 +65,29 @@ CLASS_SHARE: dict[str, float] = {
 # (1988); ions left out take that of an ion of the same charge and similar size.
 _COORDINATION = """
 H1:1.1 Li1:4.9 Be2:4 B3:3.4 C4:3 N5:3 N3:2 Na1:6.4 Mg2:6 Al3:5.3 Si4:4 P5:4 P3:3 S6:4 S4:3 Cl7:4
-K1:7.9 Ca2:7.3 Sc3:6.2 Ti4:6 Ti3:6 V5:4.5 V4:5.6 V3:6 Cr6:4 Cr3:6 Cr2:5.5 Mn2:6 Mn3:5.8 Mn4:6 Fe2:5.9
-Fe3:5.7 Co2:5.7 Co3:6 Ni2:5.9 Cu1:2.2 Cu2:5.1 Cu3:4 Zn2:5 Ga3:4.6 Ge4:4.5 Ge2:4 As3:3.1 As5:4.4
-Se4:3 Se6:4 Br5:3 Rb1:9 Sr2:8.6 Y3:7.6 Zr4:6.7 Nb5:6.1 Nb4:6 Mo6:4.9 Mo5:5.5 Mo4:6 Ru4:6 Ru5:6 Rh3:6
-Pd2:4 Pd4:6 Ag1:5.1 Cd2:6.1 In3:6 Sn4:6 Sn2:4 Sb3:4 Sb5:6 Te4:4 Te6:6 I5:4 I7:5 Cs1:9.5 Ba2:10.2
-La3:8.5 Ce3:8.5 Ce4:8 Pr3:8.3 Nd3:8.2 Sm3:8 Eu3:7.8 Eu2:9 Gd3:7.8 Tb3:7.7 Dy3:7.6 Ho3:7.5 Er3:7.3
-Tm3:7.1 Yb3:7 Lu3:6.8 Hf4:6.7 Ta5:6.1 W6:5.6 Re7:4.5 Os8:4 Ir4:6 Pt2:4 Pt4:6 Au1:2 Au3:4 Hg2:5 Hg1:3
-Tl1:7.5 Tl3:6 Pb2:7.5 Pb4:6 Bi3:6 Bi5:6 Th4:8.5 U6:6.5 U4:8 U5:6.5 Np6:6.5 Pu6:6.5
+K1:7.9 Ca2:7.3 Sc3:6.2 Ti4:6 Ti3:6 V5:4.5 V4:5.6 V3:6 Cr6:4 Cr3:6 Cr2:5.5 Mn2:6 Mn3:5.8 Mn4:6
+Fe2:5.9 Fe3:5.7 Co2:5.7 Co3:6 Ni2:5.9 Cu1:2.2 Cu2:5.1 Cu3:4 Zn2:5 Ga3:4.6 Ge4:4.5 Ge2:4 As3:3.1
+As5:4.4 Se4:3 Se6:4 Br5:3 Rb1:9 Sr2:8.6 Y3:7.6 Zr4:6.7 Nb5:6.1 Nb4:6 Mo6:4.9 Mo5:5.5 Mo4:6 Ru4:6
+Ru5:6 Rh3:6 Pd2:4 Pd4:6 Ag1:5.1 Cd2:6.1 In3:6 Sn4:6 Sn2:4 Sb3:4 Sb5:6 Te4:4 Te6:6 I5:4 I7:5
+Cs1:9.5 Ba2:10.2 La3:8.5 Ce3:8.5 Ce4:8 Pr3:8.3 Nd3:8.2 Sm3:8 Eu3:7.8 Eu2:9 Gd3:7.8 Tb3:7.7 Dy3:7.6
+Ho3:7.5 Er3:7.3 Tm3:7.1 Yb3:7 Lu3:6.8 Hf4:6.7 Ta5:6.1 W6:5.6 Re7:4.5 Os8:4 Ir4:6 Pt2:4 Pt4:6 Au1:2
+Au3:4 Hg2:5 Hg1:3 Tl1:7.5 Tl3:6 Pb2:7.5 Pb4:6 Bi3:6 Bi5:6 Th4:8.5 U6:6.5 U4:8 U5:6.5 Np6:6.5
+Pu6:6.5
 """
 # Bond-valence parameters R0 (Å) with oxygen that differ by oxidation state or were measured rather
 # than computed: Brese and O'Keeffe, Acta Cryst. B 47, 192 (1991).
 _R0_OXYGEN = """
-H1:.95 Li1:1.466 Na1:1.80 K1:2.13 Rb1:2.26 Cs1:2.42 Be2:1.381 Mg2:1.693 Ca2:1.967 Sr2:2.118 Ba2:2.285
-B3:1.371 C4:1.39 N5:1.432 Al3:1.62 Si4:1.624 P5:1.617 S6:1.624 Cl7:1.632 Sc3:1.849 Ti4:1.815 Ti3:1.791
-V5:1.803 V4:1.784 V3:1.743 V2:1.70 Cr6:1.794 Cr3:1.724 Cr2:1.73 Mn2:1.79 Mn3:1.76 Mn4:1.753 Fe2:1.734
-Fe3:1.759 Co2:1.692 Co3:1.70 Ni2:1.654 Ni3:1.68 Cu1:1.593 Cu2:1.679 Zn2:1.704 Ga3:1.73 Ge4:1.748
-As5:1.767 As3:1.789 Se4:1.811 Se6:1.788 Y3:2.014 Zr4:1.937 Nb5:1.911 Mo6:1.907 Ag1:1.805 Cd2:1.904
-In3:1.902 Sn4:1.905 Sn2:1.984 Sb5:1.942 Sb3:1.973 Te6:1.917 Te4:1.977 I5:2.003 La3:2.172 Ce3:2.151
-Ce4:2.028 Pr3:2.135 Nd3:2.117 Sm3:2.088 Eu3:2.076 Eu2:2.147 Gd3:2.065 Tb3:2.049 Dy3:2.036 Ho3:2.023
-Er3:2.01 Tm3:2.0 Yb3:1.985 Lu3:1.971 Hf4:1.923 Ta5:1.92 W6:1.921 Re7:1.97 Ru4:1.834 Rh3:1.791 Pd2:1.792
-Pt2:1.768 Pt4:1.879 Os8:1.92 Ir4:1.916 Au3:1.833 Hg2:1.972 Hg1:1.90 Tl1:2.172 Tl3:2.003 Pb2:2.112
-Pb4:2.042 Bi3:2.094 Bi5:2.06 Th4:2.167 U6:2.075 U4:2.112
+H1:.95 Li1:1.466 Na1:1.80 K1:2.13 Rb1:2.26 Cs1:2.42 Be2:1.381 Mg2:1.693 Ca2:1.967 Sr2:2.118
+Ba2:2.285 B3:1.371 C4:1.39 N5:1.432 Al3:1.62 Si4:1.624 P5:1.617 S6:1.624 Cl7:1.632 Sc3:1.849
+Ti4:1.815 Ti3:1.791 V5:1.803 V4:1.784 V3:1.743 V2:1.70 Cr6:1.794 Cr3:1.724 Cr2:1.73 Mn2:1.79
+Mn3:1.76 Mn4:1.753 Fe2:1.734 Fe3:1.759 Co2:1.692 Co3:1.70 Ni2:1.654 Ni3:1.68 Cu1:1.593 Cu2:1.679
+Zn2:1.704 Ga3:1.73 Ge4:1.748 As5:1.767 As3:1.789 Se4:1.811 Se6:1.788 Y3:2.014 Zr4:1.937 Nb5:1.911
+Mo6:1.907 Ag1:1.805 Cd2:1.904 In3:1.902 Sn4:1.905 Sn2:1.984 Sb5:1.942 Sb3:1.973 Te6:1.917
+Te4:1.977 I5:2.003 La3:2.172 Ce3:2.151 Ce4:2.028 Pr3:2.135 Nd3:2.117 Sm3:2.088 Eu3:2.076 Eu2:2.147
+Gd3:2.065 Tb3:2.049 Dy3:2.036 Ho3:2.023 Er3:2.01 Tm3:2.0 Yb3:1.985 Lu3:1.971 Hf4:1.923 Ta5:1.92
+W6:1.921 Re7:1.97 Ru4:1.834 Rh3:1.791 Pd2:1.792 Pt2:1.768 Pt4:1.879 Os8:1.92 Ir4:1.916 Au3:1.833
+Hg2:1.972 Hg1:1.90 Tl1:2.172 Tl3:2.003 Pb2:2.112 Pb4:2.042 Bi3:2.094 Bi5:2.06 Th4:2.167 U6:2.075
+U4:2.112
 """
 # Ions that prefer two ligands only beside oxygen: coordination number by softer anions.
 _SOFT_COORDINATION = {"Cu1": 4.0, "Ag1": 4.0, "Hg2": 4.0, "Au1": 3.0}
@@ -204,6 +208,16 @@ class Chemistry:
     conditional: Floats
 
 
+def from_pymatgen(name: str, *modules: str) -> Any:
+    """An attribute of the first of these modules that has it: pymatgen moved some in 2026."""
+    for module in modules:
+        try:
+            return getattr(import_module(module), name)
+        except ModuleNotFoundError:
+            continue
+    raise ModuleNotFoundError(f"This pymatgen has no {name}: pip install atomprint[generate]")
+
+
 def _icsd_counts() -> dict[Species, int]:
     text = files("smact").joinpath("data/oxidation_states_icsd24_counts.json").read_text()
     rows: list[dict[str, Any]] = json.loads(text)
@@ -215,15 +229,19 @@ def _icsd_counts() -> dict[Species, int]:
 @lru_cache(maxsize=1)
 def load_chemistry() -> Chemistry:
     """Read the tables from pymatgen and SMACT."""
-    from pymatgen.core import Element
-    from pymatgen.core.bond_valence import BV_PARAMS
-    from pymatgen.core.structure_prediction.substitution_probability import SubstitutionProbability
-    from pymatgen.core.structure_prediction.volume_predictor import bond_params
-
+    prediction = ("pymatgen.core.structure_prediction", "pymatgen.analysis.structure_prediction")
+    element_of = from_pymatgen("Element", "pymatgen.core")
+    valence_sizes = from_pymatgen(
+        "BV_PARAMS", "pymatgen.core.bond_valence", "pymatgen.analysis.bond_valence"
+    )
+    table = from_pymatgen(
+        "SubstitutionProbability", *(f"{p}.substitution_probability" for p in prediction)
+    )()
+    bond_params = from_pymatgen("bond_params", *(f"{p}.volume_predictor" for p in prediction))
     symbols = tuple(IONIC_SHARE)
     index = {s: k for k, s in enumerate(symbols)}
-    elements = [Element(s) for s in symbols]
-    sizes = {e.symbol: v for e, v in BV_PARAMS.items()}
+    elements = [element_of(s) for s in symbols]
+    sizes = {e.symbol: v for e, v in valence_sizes.items()}
     bond = [sizes[_BOND_RELATIVE.get(s, s)] for s in symbols]
 
     counts = _icsd_counts()
@@ -258,7 +276,6 @@ def load_chemistry() -> Chemistry:
     r0 = np.where(charge > 0, measured, r0)
     radii = r0 - BOND_VALENCE_B * np.log(np.maximum(charge, 1.0) / 6.0) - _OXYGEN_RADIUS
 
-    table: Any = SubstitutionProbability()
     known_labels = {str(s) for s in table.species}
     conditional = np.zeros((len(species), len(species)))
     for new, a in enumerate(species):

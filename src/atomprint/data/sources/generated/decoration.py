@@ -29,9 +29,12 @@ _CLASS_ANIONS = {
     "nitride": ("N",), "pnictide": ("P", "As"), "hydride": ("H",),
 }  # fmt: skip
 
+# Types with these elements that no oxidation states balance are molecules or peroxides.
+_NO_METAL = {"O", "F", "Cl", "Br", "I", "H"}
+
 # Number of elements of a crystal found by search: the prototypes supply the simpler ones.
 _N_KINDS = {
-    "oxide": {3: 0.34, 4: 0.46, 5: 0.2}, "halide": {3: 0.7, 4: 0.3},
+    "oxide": {3: 0.5, 4: 0.34, 5: 0.16}, "halide": {3: 0.7, 4: 0.3},
     "chalcogenide": {3: 0.65, 4: 0.35}, "nitride": {3: 0.7, 4: 0.3}, "pnictide": {3: 0.8, 4: 0.2},
     "hydride": {3: 0.8, 4: 0.2},
 }  # fmt: skip
@@ -60,7 +63,12 @@ class Decorator:
         n_trials: int,
     ) -> None:
         self.chemistry = chemistry
-        self.prototypes = prototypes
+        self.ionic = [p for p in prototypes if p.ionic]
+        self.metals = [
+            p
+            for p in prototypes
+            if not p.ionic and all(e in chemistry.index and e not in _NO_METAL for e in p.element)
+        ]
         self.rng = rng
         self.max_atoms = max_atoms
         self.n_trials = n_trials
@@ -126,9 +134,7 @@ class Decorator:
             ]
         )
         # lattice points of the primitive cell inside the supercell
-        grid = np.stack(
-            np.meshgrid(*[np.arange(-4, 9)] * 3, indexing="ij"), axis=-1
-        ).reshape(-1, 3)
+        grid = np.stack(np.meshgrid(*[np.arange(-4, 9)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         inside = grid @ np.linalg.inv(matrix)
         points = grid[np.all((inside > -1e-6) & (inside < 1 - 1e-6), axis=1)]
         frac = (points[:, None, :] + prototype.frac[None, :, :]).reshape(-1, 3)
@@ -142,7 +148,7 @@ class Decorator:
 
     def _ionic(self, route: str) -> list[Candidate]:
         chem, rng = self.chemistry, self.rng
-        pool = [p for p in self.prototypes if p.ionic]
+        pool = self.ionic
         if route == "ordered":
             pool = [p for p in pool if 2 * p.n_atoms <= min(self.max_atoms, 32)]
         prototype = self._choose(pool)
@@ -168,7 +174,7 @@ class Decorator:
             k = choices[int(rng.integers(len(choices)))]
             sites = rng.permutation(np.flatnonzero(kind == k))
             kind = kind.copy()
-            kind[sites[: max(1, int(round(len(sites) * rng.choice([0.25, 0.5]))))]] = n_kinds
+            kind[sites[: max(1, round(len(sites) * float(rng.choice([0.25, 0.5]))))]] = n_kinds
             native.append(native[k])
             n_kinds += 1
         multiplicity = np.bincount(kind, minlength=n_kinds).astype(float)
@@ -205,8 +211,7 @@ class Decorator:
             else:
                 near = (chem.species_charge == chem.species_charge[k]) + 0.1
                 pull = np.abs(
-                    chem.negativity[chem.species_element]
-                    - chem.negativity[chem.species_element[k]]
+                    chem.negativity[chem.species_element] - chem.negativity[chem.species_element[k]]
                 )
                 weight = near * np.exp(-pull / 0.6) * chem.share["ionic"][chem.species_element]
             weights.append(weight * same_sign * want)
@@ -250,7 +255,7 @@ class Decorator:
         anions = tuple(chem.species[s].symbol for s in species if chem.species[s].charge < 0)
         return np.array(
             [
-                sp.charge / usual_coordination(sp.symbol, sp.charge, anions) if sp.charge > 0 else 0.0
+                max(sp.charge, 0) / usual_coordination(sp.symbol, sp.charge, anions)
                 for sp in (chem.species[s] for s in species)
             ]
         )
@@ -277,20 +282,14 @@ class Decorator:
     def _core(self, element: Ints, charge: Floats) -> Floats:
         """Radii whose sum is the shortest distance between like ions, Å."""
         chem = self.chemistry
-        return np.where(charge > 0, 0.75, 0.82) * chem.radius[element] + np.where(
-            charge > 0, 0.35, 0.35
-        )
+        return np.where(charge > 0, 0.75, 0.82) * chem.radius[element] + 0.35
 
     # -- metals -------------------------------------------------------------------------------
 
     def _intermetallic(self) -> list[Candidate]:
         chem, rng = self.chemistry, self.rng
-        pool = [
-            p for p in self.prototypes
-            if not p.ionic and all(e in chem.index for e in p.element)
-        ]  # fmt: skip
-        n_kinds = int(rng.choice([1, 2, 3, 4], p=[0.02, 0.41, 0.55, 0.02]))
-        prototype = self._choose([p for p in pool if len(set(p.element)) == n_kinds])
+        n_kinds = int(rng.choice([1, 2, 3, 4], p=[0.02, 0.4, 0.56, 0.02]))
+        prototype = self._choose([p for p in self.metals if len(set(p.element)) == n_kinds])
         kinds = self._groups(prototype, 0.12 if len(set(prototype.element)) > 1 else 0.0)
         want = self.appetite("metal") * chem.share["metal"] ** 0.5
         chosen: list[int] = []
@@ -340,7 +339,8 @@ class Decorator:
         element = chem.species_element[species][kinds]
         charge = chem.species_charge[species][kinds]
         # anions pack closely, cations fill what is left: a start, the model finds the rest
-        radius = np.where(charge < 0, 0.85 * chem.radius[element] + 0.75, 0.9 * chem.radius[element])
+        bare = chem.radius[element]
+        radius = np.where(charge < 0, 0.85 * bare + 0.75, 0.9 * bare)
         volume = float((4.0 / 3.0 * np.pi * radius**3).sum()) / 0.9
         found = []
         for _ in range(self.n_trials):
@@ -349,16 +349,14 @@ class Decorator:
                 continue
             cell, frac, group = thrown
             draft = replace(self._ionic_draft(cell, frac, species, kinds), cell=cell)
-            found.append(
-                Candidate(draft, element, f"search:{group}", "search", self._next_group)
-            )
+            found.append(Candidate(draft, element, f"search:{group}", "search", self._next_group))
         return found
 
     def _composition(self, kind: str) -> tuple[Ints, Ints] | None:
         """Charge-balanced species and their numbers in the cell."""
         chem, rng = self.chemistry, self.rng
         table = _N_KINDS[kind]
-        n_kinds = int(rng.choice(list(table), p=np.array(list(table.values())) / sum(table.values())))
+        n_kinds = int(rng.choice(list(table), p=list(table.values())))
         want = (self.appetite("ionic") * chem.share["ionic"])[chem.species_element]
         anion = np.array([s.symbol in _CLASS_ANIONS[kind] and s.charge < 0 for s in chem.species])
         weight = want * anion
@@ -379,7 +377,7 @@ class Decorator:
             return None
         q = chem.species_charge[species]
         n = len(cations)
-        best: list[tuple[Ints, float]] = []
+        balanced: list[Ints] = []
         for _ in range(60):
             counts = np.ones(len(species), dtype=int)
             counts[:n] = rng.choice([1, 2, 3, 4, 6], size=n, p=[0.42, 0.32, 0.1, 0.12, 0.04])
@@ -389,7 +387,7 @@ class Decorator:
             x = -rest / q[n]
             if x < 1 or abs(x - round(x)) > 1e-6:
                 continue
-            counts[n] = int(round(x))
+            counts[n] = round(x)
             divisor = 0
             for value in counts:
                 divisor = gcd(divisor, int(value))
@@ -398,11 +396,12 @@ class Decorator:
             ratio = counts[n:].sum() / counts[:n].sum()
             if total > min(28, self.max_atoms) or ratio > 4.0 or ratio < 0.4:
                 continue
-            best.append((counts, float(total)))
-        if not best:
+            balanced.append(counts)
+        if not balanced:
             return None
-        counts, total = best[int(rng.integers(len(best)))]
-        multiples = [z for z in (1, 2, 4) if 6 <= z * total <= min(32, self.max_atoms)] or [1]
+        counts = balanced[int(rng.integers(len(balanced)))]
+        total = int(counts.sum())
+        multiples = [z for z in (1, 2, 4) if 6 <= z * total <= min(34, self.max_atoms)] or [1]
         return species, counts * int(rng.choice(multiples))
 
 

@@ -146,7 +146,6 @@ def generate(
     )
     seen: dict[str, list[tuple[float, float]]] = {}
     routes: Counter[str] = Counter()
-    names: Counter[tuple[str, str]] = Counter()
     n_yielded = 0
     while n_yielded < settings.n_crystals:
         candidates = _draw_batch(decorator, settings, routes)
@@ -160,7 +159,6 @@ def generate(
                 continue
             if not _is_new(candidate, draft, chemistry, seen):
                 continue
-            names[candidate.route, candidate.prototype] += 1
             routes[candidate.route] += 1
             decorator.keep(symbols)
             n_yielded += 1
@@ -263,7 +261,8 @@ def _coordination_misfit(draft: Draft) -> float | None:
     """How far cations are from their usual coordination numbers (mean logarithm).
 
     None when a cation of strong bonds (P, S, Si, C, V(V) ...) is far from its own: these hardly
-    ever change their coordination. The number of bonds of a cation is counted as ``(sum s)^2 / sum s^2``, which needs no cutoff.
+    ever change their coordination. The number of bonds of a cation is counted as
+    ``(sum s)^2 / sum s^2``, which needs no cutoff.
     """
     i, j, _, distance = periodic_pairs(draft.cell, draft.frac, 5.5)
     bonded = draft.charge[i] * draft.charge[j] < 0

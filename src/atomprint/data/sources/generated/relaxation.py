@@ -6,8 +6,9 @@ no quantum-mechanical label anywhere:
 
 - charged atoms: every ion wants the bond valences of its bonds to add up to its oxidation state,
   ``s = exp((R0 - r) / 0.37)`` with ``R0`` of O'Keeffe and Brese, J. Am. Chem. Soc. 113, 3226
-  (1991); bonds stronger than usual for their cation cost extra; like charges repel each other with a screened Coulomb law, which spreads the ligands
-  around a cation and keeps cations apart (Pauling's second and third rules);
+  (1991); bonds stronger than usual for their cation cost extra; like charges repel each other
+  with a screened Coulomb law, which spreads the ligands around a cation and keeps cations apart
+  (Pauling's second and third rules);
 - neutral atoms: soft spheres push contacts shorter than the sum of the radii apart at constant
   volume, because volumes of metals follow additivity better than contacts do.
 
@@ -99,26 +100,27 @@ def periodic_pairs(cell: Floats, frac: Floats, reach: float) -> tuple[Ints, Ints
         Å.
     """
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    spread = frac.max(axis=0) - frac.min(axis=0)
-    n = np.ceil(reach / heights + spread).astype(int)
+    # differences are wrapped to half a lattice vector first, so few translations can matter
+    n = np.floor(reach / heights + 0.5).astype(int)
     grid = np.stack(
         np.meshgrid(*(np.arange(-k, k + 1) for k in n), indexing="ij"), axis=-1
     ).reshape(-1, 3)
-    # half of the translations: (i, j, S) and (j, i, -S) are the same pair
-    key = grid @ np.array([10**8, 10**4, 1])
-    half = grid[key > 0]
-    position = frac @ cell
-    delta = position[None, :, :] - position[:, None, :]
-    offsets = half @ cell
-    d2 = ((delta[:, :, None, :] + offsets[None, None, :, :]) ** 2).sum(axis=-1)
-    i, j, k = np.nonzero(d2 < reach**2)
-    d_home = (delta**2).sum(axis=-1)
-    ih, jh = np.nonzero(np.triu(d_home < reach**2, k=1))
-    first = np.concatenate([i, ih])
-    second = np.concatenate([j, jh])
-    shift = np.concatenate([half[k], np.zeros((len(ih), 3), dtype=int)]).astype(np.float64)
-    distance = np.sqrt(np.concatenate([d2[i, j, k], d_home[ih, jh]]))
-    return first, second, shift, distance
+    i, j = np.triu_indices(len(frac), k=1)
+    delta = frac[j] - frac[i]
+    wrap = np.round(delta)
+    vector = ((delta - wrap) @ cell)[:, None, :] + (grid @ cell)[None, :, :]
+    d2 = np.einsum("pgk,pgk->pg", vector, vector)
+    pair, image = np.nonzero(d2 < reach**2)
+    # an atom and its own images: S and -S are the same pair
+    half = grid[grid @ np.array([10**8, 10**4, 1]) > 0]
+    own = np.sqrt(((half @ cell) ** 2).sum(axis=1))
+    near = np.flatnonzero(own < reach)
+    atom = np.repeat(np.arange(len(frac)), len(near))
+    first = np.concatenate([i[pair], atom])
+    second = np.concatenate([j[pair], atom])
+    shift = np.concatenate([grid[image] - wrap[pair], np.tile(half[near], (len(frac), 1))])
+    distance = np.concatenate([np.sqrt(d2[pair, image]), np.tile(own[near], len(frac))])
+    return first, second, shift.astype(np.float64), distance
 
 
 def bond_length_parameter(r_i: Floats, c_i: Floats, r_j: Floats, c_j: Floats) -> Floats:
@@ -129,10 +131,7 @@ def bond_length_parameter(r_i: Floats, c_i: Floats, r_j: Floats, c_j: Floats) ->
 
 def _pairs_of(draft: Draft, crystal: int, first_atom: int) -> _Pairs:
     charged = bool(np.any(draft.charge != 0))
-    if charged:
-        reach = REPULSION_REACH + _SKIN
-    else:
-        reach = 2.0 * float(draft.radius.max()) + _SKIN
+    reach = _SKIN + (REPULSION_REACH if charged else 2.0 * float(draft.radius.max()))
     i, j, shift, distance = periodic_pairs(draft.cell, draft.frac, reach)
     core = draft.radius[i] + draft.radius[j]
     if charged:
@@ -232,9 +231,18 @@ def relax(
                 for k, d in enumerate(drafts)
             ]
             blocks = [_pairs_of(d, k, int(starts[k])) for k, d in enumerate(current)]
-            pairs = _Pairs(*(np.concatenate(parts) for parts in zip(*(
-                (b.crystal, b.i, b.j, b.shift, b.kind, b.a, b.core, b.strength) for b in blocks
-            ), strict=True)))
+            pairs = _Pairs(
+                *(
+                    np.concatenate(parts)
+                    for parts in zip(
+                        *(
+                            (b.crystal, b.i, b.j, b.shift, b.kind, b.a, b.core, b.strength)
+                            for b in blocks
+                        ),
+                        strict=True,
+                    )
+                )
+            )
             bond, like, soft = (pairs.kind == kind for kind in (0, 1, 2))
         delta = frac[pairs.j] - frac[pairs.i] + pairs.shift
         vector = np.einsum("pk,pkl->pl", delta, cell[pairs.crystal])
@@ -253,8 +261,12 @@ def relax(
             screened = np.exp(-d / SCREENING_LENGTH) / d
             inside = d < REPULSION_REACH
             slope[like] = (
-                -repulsion * 14.4 * pairs.a[like] ** 0.5 * inside
-                * screened * (1.0 / SCREENING_LENGTH + 1.0 / d)
+                -repulsion
+                * 14.4
+                * pairs.a[like] ** 0.5
+                * inside
+                * screened
+                * (1.0 / SCREENING_LENGTH + 1.0 / d)
             )
             overlap = np.maximum(pairs.core[like] - d, 0.0)
             slope[like] -= 4.0 * overlap
@@ -278,7 +290,7 @@ def relax(
             trace = np.trace(stress, axis1=1, axis2=2) / 3.0
             stress[neutral] -= trace[neutral, None, None] * np.eye(3)
             # per atom, so that large and small cells take steps of the same size
-            stress /= (_STRAIN_SCALE * counts ** 0.5)[:, None, None]
+            stress /= (_STRAIN_SCALE * counts**0.5)[:, None, None]
 
         power = np.bincount(owner, (force * v_atom).sum(axis=1), n) + (stress * v_cell).sum((1, 2))
         f2 = np.bincount(owner, (force**2).sum(axis=1), n) + (stress**2).sum((1, 2))
@@ -295,7 +307,7 @@ def relax(
         v_atom += dt[owner, None] * force
         v_cell += dt[:, None, None] * stress
         move = dt[owner, None] * v_atom
-        strain = dt[:, None, None] * v_cell / (_STRAIN_SCALE * counts ** 0.5)[:, None, None]
+        strain = dt[:, None, None] * v_cell / (_STRAIN_SCALE * counts**0.5)[:, None, None]
         largest = np.zeros(n)
         np.maximum.at(largest, owner, np.abs(move).max(axis=1))
         largest = np.maximum(largest, 3.0 * np.abs(strain).max((1, 2)))

@@ -74,12 +74,9 @@ def _random_cell(system: str, rng: np.random.Generator) -> Floats:
 
 def _orbit(point: Floats, rotations: Floats, translations: Floats) -> Floats:
     images = (np.einsum("k,nkl->nl", point, rotations) + translations) % 1.0
-    kept: list[Floats] = []
-    for image in images:
-        gaps = [np.abs((image - other + 0.5) % 1.0 - 0.5).max() for other in kept]
-        if not gaps or min(gaps) > 1e-3:
-            kept.append(image)
-    return np.array(kept)
+    gap = np.abs((images[:, None] - images[None] + 0.5) % 1.0 - 0.5).max(axis=2)
+    repeats = np.tril(gap < 1e-3, k=-1).any(axis=1)
+    return np.asarray(images[~repeats])
 
 
 def _special_point(
