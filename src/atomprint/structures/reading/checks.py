@@ -14,7 +14,8 @@ MIN_PLANE_SPACING = 0.1  # Å
 MIN_VOLUME_PER_ATOM = 0.5  # Å³; dense hydrogen at 500 GPa has more
 MAX_LENGTH = 10_000.0  # Å
 MAX_ATOMS = 100_000
-SWEEP_ABOVE = 50  # atoms; below, comparing all pairs at once is faster
+BINS_ABOVE = 100  # atoms; below, comparing all pairs at once is faster
+MAX_PER_BIN = 16  # atoms; a bin of 0.3 to 0.6 Å with more has some that overlap
 
 
 def build_crystal(record: Record, source: str) -> Crystal:
@@ -26,7 +27,7 @@ def build_crystal(record: Record, source: str) -> Crystal:
         With the first thing that is wrong.
     """
     numbers = _numbers(record)
-    cell = as_float_array(record.cell)
+    cell = as_float_array(record.cell, "cell")
     if cell.size != 9:
         raise Refused("cell", f"the cell has {cell.size} numbers instead of 9")
     cell = cell.reshape(3, 3)
@@ -40,7 +41,7 @@ def build_crystal(record: Record, source: str) -> Crystal:
         )
     given = record.frac if record.frac is not None else record.positions
     assert given is not None
-    coordinates = as_float_array(given)
+    coordinates = as_float_array(given, "coordinates")
     if coordinates.size != 3 * len(numbers):
         raise Refused(
             "coordinates",
@@ -140,8 +141,8 @@ def close_pairs(
     """
     n_atoms = len(frac)
     if spacing.min() > 2 * limit:
-        if n_atoms > SWEEP_ABOVE:
-            return _close_pairs_by_sweep(frac, cell, spacing, limit)
+        if n_atoms > BINS_ABOVE:
+            return _close_pairs_by_bins(frac, cell, spacing, limit)
         first, second = _all_pairs(n_atoms)
         difference = frac[first] - frac[second]
         difference -= np.round(difference)
@@ -156,34 +157,41 @@ def close_pairs(
 
 @cache
 def _all_pairs(n_atoms: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Indices of every pair of different atoms, for up to `SWEEP_ABOVE` atoms."""
+    """Indices of every pair of different atoms, for up to `BINS_ABOVE` atoms."""
     first, second = np.triu_indices(n_atoms, k=1)
     return first, second
 
 
-def _close_pairs_by_sweep(
+def _close_pairs_by_bins(
     frac: FloatArray, cell: FloatArray, spacing: FloatArray, limit: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], FloatArray]:
-    """Compare each atom only with those next to it along the axis of widest planes."""
-    axis = int(np.argmax(spacing))
-    wrapped = frac - np.floor(frac)
-    order = np.argsort(wrapped[:, axis], kind="stable")
-    ordered = wrapped[order]
-    window = limit / spacing[axis]
+    """Compare each atom only with those in its own and the 26 bins around it."""
+    n_atoms = len(frac)
+    n_bins = (spacing / limit).astype(np.int64)  # every bin at least ``limit`` wide
+    weights = np.array([n_bins[1] * n_bins[2], n_bins[2], 1])
+    bins = np.minimum(((frac - np.floor(frac)) * n_bins).astype(np.int64), n_bins - 1)
+    keys = bins @ weights
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
     firsts, seconds, distances = [_EMPTY], [_EMPTY], [_EMPTY_FLOAT]
-    for step in range(1, len(frac)):
-        difference = np.roll(ordered, -step, axis=0) - ordered
-        along = difference[:, axis] % 1.0
-        near = np.flatnonzero(along < window)
-        if len(near) == 0:
-            break
-        close = difference[near]
-        close -= np.round(close)
-        length = np.sqrt(((close @ cell) ** 2).sum(axis=1))
-        hit = length < limit
-        firsts.append(order[near[hit]])
-        seconds.append(order[(near[hit] + step) % len(frac)])
-        distances.append(length[hit])
+    for start in range(0, n_atoms, 4000):  # bounds the memory
+        around = (bins[start : start + 4000, None, :] + _AROUND) % n_bins @ weights
+        left = np.searchsorted(ordered, around.ravel(), "left")
+        count = np.searchsorted(ordered, around.ravel(), "right") - left
+        count = np.minimum(count, MAX_PER_BIN)
+        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        second = order[np.repeat(left, count) + offset]
+        first = start + np.repeat(np.arange(len(count)) // len(_AROUND), count)
+        ahead = first < second
+        pairs = np.unique(first[ahead] * n_atoms + second[ahead])
+        first, second = pairs // n_atoms, pairs % n_atoms
+        difference = frac[first] - frac[second]
+        difference -= np.round(difference)
+        length = np.sqrt(((difference @ cell) ** 2).sum(axis=1))
+        close = length < limit
+        firsts.append(first[close])
+        seconds.append(second[close])
+        distances.append(length[close])
     return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(distances)
 
 
@@ -211,3 +219,4 @@ def _close_pairs_by_images(
 
 _EMPTY = np.zeros(0, dtype=np.int64)
 _EMPTY_FLOAT = np.zeros(0, dtype=np.float64)
+_AROUND = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)

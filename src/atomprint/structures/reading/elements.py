@@ -16,7 +16,7 @@ NUMBERS: dict[str, int] = {
 # Site names that stand for an oxygen together with hydrogens that may not be listed.
 WATER = {"WAT", "HOH", "OH", "OW", "OHH", "WATER"}
 
-_WITH_CHARGE = re.compile(r"([A-Za-z]{1,3})(?:[0-9]*[+-]?|[+-][0-9]*)(?:[0-9.]*[+-])?$")
+_WITH_CHARGE = re.compile(r"([A-Za-z]{1,2})([0-9]*[+-]?|[+-][0-9]*|[0-9.]*[+-])$")
 
 
 def symbol_of(number: int) -> str:
@@ -35,8 +35,11 @@ def number_of(text: str) -> int:
     """
     match = _WITH_CHARGE.match(text.strip())
     if match:
-        number = NUMBERS.get(match[1].capitalize())
-        if number is not None:
+        symbol, charge = match[1], match[2]
+        number = NUMBERS.get(symbol.capitalize())
+        # In capitals, "NH4" is ammonium and "CN" a cyanide, not nihonium and copernicium.
+        group = len(symbol) == 2 and symbol.isupper()
+        if number is not None and not (group and (charge.isdigit() or number > 98)):
             return number
     raise Refused("element", f"{text!r} is no element")
 

@@ -131,9 +131,10 @@ class Found:
     units: dict[str, str] = field(default_factory=dict)
 
 
-def as_float_array(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Convert to float64, refusing what is no array of numbers."""
+def as_float_array(values: npt.ArrayLike, kind: str) -> npt.NDArray[np.float64]:
+    """Convert to float64, refusing what is no array of numbers as a problem of this kind."""
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise Refused("coordinates", "holds something that is not a number") from None
+        what = "cell has an entry" if kind == "cell" else "coordinates have an entry"
+        raise Refused(kind, f"the {what} that is not a number") from None
