@@ -74,3 +74,17 @@ def test_learnable_weights_start_at_the_channels_and_get_gradients():
 def test_units():
     assert EADSettings(channels=("one",), n_shells=1).build().units == ["1", "Å^2", "Å^4", "Å^6"]
     assert set(EADSettings(convention="pyxtal").build().units) == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"shells": (1.5,)}, "give eta too"),
+        ({"shells": ()}, "at least 1 item"),
+        ({"cutoff": 1.0}, "first_shell must be below"),
+        ({"channels": ("colour",)}, "Input should be"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        EADSettings(**wrong)

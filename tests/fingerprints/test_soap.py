@@ -7,6 +7,7 @@ from ase.build import bulk
 
 from atomprint.fingerprints import SOAPSettings, channel_table
 from atomprint.fingerprints.soap import _radial_table
+from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.graph import GraphBatch
 from tests.fingerprints.common import GOLDEN_NAMES, SAMPLES, golden, relative, values
@@ -130,3 +131,9 @@ def test_number_of_features():
     assert SOAPSettings(channels=("one",)).build().n_features == 252
     three = SOAPSettings(cross_channels=True).build().n_features
     assert three == 3 * 252 + 3 * 7 * 64
+
+
+def test_a_basis_that_float64_cannot_tell_apart_is_refused():
+    with pytest.raises(UsageError, match="lower n_max"):
+        SOAPSettings(cutoff=3.0, n_max=16).build()
+    SOAPSettings(cutoff=6.0, n_max=9, l_max=9).build()

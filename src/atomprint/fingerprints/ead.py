@@ -1,10 +1,10 @@
 """Embedded atom density: squared moments of the neighbours' density in Gaussian shells."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from atomprint.fingerprints.base import Fingerprint, Per, crystal_mean
@@ -40,7 +40,9 @@ class EADSettings(Settings):
     )
     first_shell: float = Field(1.0, description="Centre of the first shell, in Å.", ge=0)
     shells: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(
-        None, description="Centres r_s of the shells in Å; replaces n_shells and first_shell."
+        None,
+        description="Centres r_s of the shells in Å; replaces n_shells and first_shell.",
+        min_length=1,
     )
     eta: float | None = Field(
         None,
@@ -55,6 +57,15 @@ class EADSettings(Settings):
     learnable: bool = Field(
         False, description="Let the element weights c_j be trained, from the channels' numbers on."
     )
+
+    @model_validator(mode="after")
+    def _check_shells(self) -> Self:
+        """Shells must be where neighbours are, and have a width."""
+        if self.shells is None and self.first_shell >= self.cutoff:
+            raise ValueError("first_shell must be below the cutoff")
+        if self.shells is not None and self.eta is None and len(set(self.shells)) < 2:
+            raise ValueError("a single shell has no spacing to take its width from: give eta too")
+        return self
 
     def build(self) -> "EAD":
         """Make the fingerprint."""
@@ -83,9 +94,8 @@ class EAD(Fingerprint):
     def __init__(self, settings: EADSettings) -> None:
         super().__init__("ead", settings.per, settings.cutoff)
         spacing = (settings.cutoff - settings.first_shell) / settings.n_shells
-        shells = settings.shells or tuple(
-            settings.first_shell + k * spacing for k in range(settings.n_shells)
-        )
+        evenly = tuple(settings.first_shell + k * spacing for k in range(settings.n_shells))
+        shells = settings.shells or evenly
         if settings.shells and len(shells) > 1:
             spacing = (max(shells) - min(shells)) / (len(shells) - 1)
         self.eta = settings.eta if settings.eta is not None else 1 / spacing**2

@@ -13,6 +13,7 @@ from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.sums import Chunks
 from atomprint.fingerprints.tables import look_up
+from atomprint.ground.errors import UsageError
 from atomprint.ground.settings import Settings
 from atomprint.structures.graph import GraphBatch
 
@@ -20,6 +21,8 @@ from atomprint.structures.graph import GraphBatch
 _THRESHOLD = 1e-3
 # Intervals of the table of radial integrals: cubics then hold 11 digits (tests/fingerprints).
 _N_INTERVALS = 2048
+# Smallest to largest eigenvalue of the overlap of radial functions: below, rounding decides.
+_INDEPENDENT = 1e-13
 
 
 class SOAPSettings(Settings):
@@ -216,6 +219,11 @@ def _radial_table(
         power = degree + 1.5
         overlap = 0.5 * math.gamma(power) * (alpha[:, None] + alpha) ** -power
         eigenvalues, vectors = torch.linalg.eigh(overlap)
+        if eigenvalues[0] < _INDEPENDENT * eigenvalues[-1]:
+            raise UsageError(
+                f"soap: {n_max} radial functions within {r_cut} Å are too alike at l = {degree} to "
+                "be told apart in float64; lower n_max or l_max"
+            )
         beta = vectors @ torch.diag(eigenvalues**-0.5) @ vectors.T
         decay = alpha * eta / (alpha + eta)
         size = (math.pi / (alpha + eta)) ** 1.5 * (eta / (alpha + eta)) ** degree
