@@ -615,13 +615,29 @@ GROUP_ORDER = {
 }  # fmt: skip
 
 
-def relative_cost(entry: Entry) -> float:
-    """Estimate the relative cost of a label: atoms over the order of the point group.
+#: Valence electrons of the default PAW datasets.
+VALENCE = {
+    "H": 1, "Li": 1, "Be": 2, "B": 3, "C": 4, "N": 5, "O": 6, "F": 7, "Na": 7, "Mg": 10, "Al": 3,
+    "Si": 4, "P": 5, "S": 6, "Cl": 7, "K": 9, "Ca": 10, "Sc": 11, "Ti": 12, "V": 13, "Ni": 16,
+    "Cu": 11, "Zn": 12, "Ga": 3, "Ge": 4, "As": 5, "Se": 6, "Br": 7, "Rb": 9, "Sr": 10, "Y": 11,
+    "Zr": 12, "Nb": 13, "Mo": 14, "Ru": 16, "Rh": 15, "Pd": 16, "Ag": 17, "Cd": 12, "In": 13,
+    "Sn": 14, "Sb": 15, "Te": 6, "I": 7, "Cs": 9, "Ba": 10, "Hf": 12, "Ta": 13, "W": 14, "Ir": 15,
+    "Pt": 16, "Au": 11, "Tl": 13, "Pb": 14, "Bi": 15,
+}  # fmt: skip
 
-    Elemental crystals take a denser mesh and are less useful as labels: a factor of six.
+
+def relative_cost(entry: Entry) -> float:
+    """Estimate the relative cost of a label.
+
+    Bands over the order of the point group, times the number of k points per reciprocal volume
+    (`build.K_DENSITY` cubed); elemental crystals, less useful as labels, count three times.
     """
-    factor = 6.0 if len(set(entry.numbers)) == 1 else 1.0
-    return factor * len(entry.numbers) * 48 / GROUP_ORDER.get(entry.prototype, 48)
+    symbols = [SYMBOLS[z] for z in entry.numbers]
+    bands = sum(VALENCE[s] for s in symbols) / 2 + 4 + len(symbols)
+    mesh = 27.0 if IONIC.intersection(entry.numbers) else 64.0
+    if len(set(symbols)) == 1:
+        mesh = 3 * 125.0
+    return bands * mesh / GROUP_ORDER.get(entry.prototype, 48)
 
 
 def plan(seed: int = 20, variant_every: int = 4) -> list[Entry]:
@@ -651,7 +667,7 @@ def plan(seed: int = 20, variant_every: int = 4) -> list[Entry]:
         out.append(entry)
     parents = [make_parent(*item) for item in _parse(POLYMORPHS + COMPOUNDS)]
     race = np.random.default_rng(seed).exponential(size=len(parents))
-    order = np.argsort(race * [relative_cost(entry) for entry in parents])
+    order = np.argsort(race * np.array([relative_cost(entry) for entry in parents]))
     kinds = itertools.cycle(VARIANTS)
     for i, j in enumerate(order):
         entry = parents[j]
