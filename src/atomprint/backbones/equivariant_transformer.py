@@ -187,7 +187,8 @@ class Attention(nn.Module):
     def __init__(self, settings: ETSettings, first: bool) -> None:
         super().__init__()
         n = settings.n_channels
-        self.n_channels, self.n_heads, self.first = n, settings.n_heads, first
+        self.first = first
+        self.heads = (settings.n_heads, n // settings.n_heads)
         self.vector_cutoff = settings.vector_cutoff
         self.norm = nn.LayerNorm(n)
         self.query, self.key, self.value = _linear(n, n), _linear(n, n), _linear(n, 3 * n)
@@ -238,9 +239,7 @@ class Attention(nn.Module):
     def _weights(self, affinity: Tensor, basis: Tensor) -> Tensor:
         """Attention before the cutoff, ``(n_rows, n_heads)``."""
         product = affinity * functional.silu(self.key_filter(basis))
-        return functional.silu(
-            product.view(len(product), self.n_heads, self.n_channels // self.n_heads).sum(dim=-1)
-        )
+        return functional.silu(product.unflatten(-1, self.heads).sum(dim=-1))
 
     def _value_filters(self, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Filters of messages to scalars, along neighbours' vectors and towards neighbours."""
@@ -250,11 +249,7 @@ class Attention(nn.Module):
 
     def _by_head(self, values: Tensor, weights: Tensor) -> Tensor:
         """Multiply the channels ``(n_rows, n_channels)`` of each head by the head's weight."""
-        by_head = (
-            values.view(len(values), self.n_heads, self.n_channels // self.n_heads)
-            * weights[..., None]
-        )
-        return by_head.view(len(values), -1)
+        return (values.unflatten(-1, self.heads) * weights[..., None]).flatten(-2)
 
 
 def _linear(n_in: int, n_out: int, bias: bool = True) -> nn.Linear:
