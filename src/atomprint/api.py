@@ -4,23 +4,24 @@ Everything here reads crystals from whatever the user has, does one thing, and r
 nothing prints. ``progress`` is called as ``progress(stage, done, total, numbers)``.
 """
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from atomprint.data.inspect import Inspection, inspect
+from atomprint.data.inspect import inspect
 from atomprint.data.splits import split
 from atomprint.evaluation.demo import DemoOutcome, run_demo
 from atomprint.evaluation.report import write_report
-from atomprint.evaluation.twin import Outcome, Parts, prediction_columns, run_twins, split_labelled
-from atomprint.fingerprints import Fingerprint, FingerprintSettings, fingerprint_id
+from atomprint.evaluation.twin import Outcome, prediction_columns, run_twins, split_labelled
+from atomprint.fingerprints import Fingerprint, fingerprint_id
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings, validate
-from atomprint.heads.model import Model
+from atomprint.heads.model import ModelSettings
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading import Problem, ReadResult, read_crystals
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 PathInput = str | Path
 Data = PathInput | Sequence[PathInput] | Sequence[Crystal]
 Progress = Callable[[str, int, int, dict[str, float]], None]
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 __all__ = [
     "Columns",
@@ -194,7 +196,7 @@ def fingerprint(
 
     from atomprint.structures.graph import GraphBatch
 
-    chosen = _fingerprint_settings(kind, settings | ({} if per is None else {"per": per}))
+    chosen = fingerprint_settings(kind, settings | ({} if per is None else {"per": per}))
     result = _read(data, None, strict, progress)
     where = _device(device)
     maker: Fingerprint = chosen.build().to(where)
@@ -231,7 +233,8 @@ def fingerprint(
     return table
 
 
-def _fingerprint_settings(kind: str | Settings, settings: dict[str, Any]) -> Any:
+def fingerprint_settings(kind: str | Settings, settings: dict[str, Any]) -> Any:
+    """Complete the settings of a fingerprint, given its kind and what differs from the defaults."""
     if isinstance(kind, Settings):
         return kind.model_copy(update=settings) if settings else kind
     from atomprint.fingerprints import ADFSettings, EADSettings, RDFSettings, SOAPSettings
@@ -323,12 +326,21 @@ def pretrain(
             progress("pretrain", step, total, numbers)
 
     notes = {"problems": len(result.problems)}
-    return run_pretraining(
+    outcome = run_pretraining(
         crystals, chosen, folder, resume=resume is not None, progress=count, notes=notes
     )
+    outcome.problems.extend(result.problems)
+    return outcome
 
 
 def load_config(config: PathInput | None, overrides: Sequence[str] = ()) -> PretrainConfig:
+    """Read settings of pre-training; see :func:`load_settings`."""
+    return load_settings(PretrainConfig, config, overrides)
+
+
+def load_settings(
+    model: type[SettingsT], config: PathInput | None, overrides: Sequence[str] = ()
+) -> SettingsT:
     """Read settings from YAML and ``key=value`` pairs; both may be missing.
 
     Raises
@@ -364,7 +376,7 @@ def load_config(config: PathInput | None, overrides: Sequence[str] = ()) -> Pret
             place[last] = yaml.safe_load(text)
         except yaml.YAMLError:
             raise UsageError(f"{override!r}: the value is not YAML") from None
-    return validate(PretrainConfig, values, where)
+    return validate(model, values, where)
 
 
 def _settings_of_run(folder: Path) -> PretrainConfig:
@@ -373,7 +385,9 @@ def _settings_of_run(folder: Path) -> PretrainConfig:
     try:
         described = json.loads((folder / "run.json").read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError):
-        raise UsageError(f"{folder}: there is no run to resume here (no readable run.json)") from None
+        raise UsageError(
+            f"{folder}: there is no run to resume here (no readable run.json)"
+        ) from None
     return validate(PretrainConfig, described, str(folder / "run.json"))
 
 
@@ -436,8 +450,6 @@ def finetune(
     loop = chosen.loop.model_copy(update={"seed": seed, "device": device})
     chosen = chosen.model_copy(update={"loop": loop})
     split_parts = split_labelled(parts[0], parts[1], n_train, chosen.valid_fraction, seed)
-    from atomprint.heads.model import ModelSettings
-
     model_settings = pretrained.settings if pretrained is not None else ModelSettings()
     folder = None
     if out is not None:
@@ -494,10 +506,8 @@ def _targets(
         if isinstance(item, Target):
             described.append(item)
             continue
-        if item not in known:
-            import difflib
-
-            close = difflib.get_close_matches(item, known, n=1)
+        if not isinstance(item, str) or item not in known:
+            close = difflib.get_close_matches(str(item), list(known), n=1)
             names = ", ".join(sorted(known)) or "none"
             hint = f"did you mean {close[0]!r}?" if close else f"labels found: {names}"
             raise UsageError(f"no crystal has a label {item!r}; {hint}")

@@ -123,9 +123,7 @@ def test_classification_of_two_and_three_classes(source):
             split_labelled(crystals[:48], crystals[48:], None, 0.2, 0),
             [target], tiny_finetuning(100), TINY_MODEL, source, twin=True,
         )  # fmt: skip
-        assert outcome.results[0]["metric"] == (
-            "ROC-AUC error" if n_classes == 2 else "error rate"
-        )
+        assert outcome.results[0]["metric"] == ("ROC-AUC error" if n_classes == 2 else "error rate")
         assert outcome.results[0]["value"] < 0.4
         probabilities = predict(outcome.model, crystals[48:])["kind"]
         np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.training.pretrain import STATE, pretrain
 from atomprint.training.run import make_fabric
-from tests.training.tiny import tiny_pretraining
 from tests.toy import toy_crystals
+from tests.training.tiny import tiny_pretraining
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,11 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        },
     )
     assert process.stdout is not None
     for line in process.stdout:

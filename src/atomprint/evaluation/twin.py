@@ -237,9 +237,7 @@ def write_predictions(
         if target.per == "atom":
             continue
         size = 1 if target.is_class else target.size
-        columns |= label_columns(
-            target.name, labels_of(everything, target.name, "crystal", size)
-        )
+        columns |= label_columns(target.name, labels_of(everything, target.name, "crystal", size))
         columns |= prediction_columns(target, predicted[target.name], "predicted")
         if twin_predicted is not None:
             columns |= prediction_columns(target, twin_predicted[target.name], "twin")

@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from atomprint.ground.errors import UsageError
 
-
 T = TypeVar("T", bound="Settings")
 
 

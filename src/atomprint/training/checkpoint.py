@@ -96,7 +96,9 @@ def load_model(folder: Path) -> tuple[Model, ModelInfo]:
         targets = [validate(Target, t, str(meta)) for t in described["targets"]]
         info = ModelInfo(described["made_by"], described["notes"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{meta}: not a readable model description ({error}); copy it again") from None
+        raise DataError(
+            f"{meta}: not a readable model description ({error}); copy it again"
+        ) from None
     model = Model(settings, targets)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))

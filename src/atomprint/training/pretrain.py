@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class PretrainResult:
         Wall time of training.
     n_crystals, n_left_out
         Crystals trained on, and crystals too large for one batch.
+    problems
+        What reading the corpus left out, if it was read from files.
     """
 
     model: Model
@@ -68,6 +70,7 @@ class PretrainResult:
     seconds: float
     n_crystals: int
     n_left_out: int
+    problems: list[Any] = field(default_factory=list)
 
 
 def pretrain(
@@ -192,9 +195,7 @@ def _hold_out(
     return [crystals[i] for i in train], [crystals[i] for i in valid]
 
 
-def _open_run(
-    out: Path, described: dict[str, Any], data: dict[str, Any], resume: bool
-) -> None:
+def _open_run(out: Path, described: dict[str, Any], data: dict[str, Any], resume: bool) -> None:
     if not resume:
         make_folder(out)
         record(out, described, data)

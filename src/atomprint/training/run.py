@@ -90,7 +90,9 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{path}: cannot make the folder ({error.strerror}); choose another --out") from None
+        raise UsageError(
+            f"{path}: cannot make the folder ({error.strerror}); choose another --out"
+        ) from None
     return path
 
 
@@ -111,7 +113,10 @@ def make_fabric(settings: LoopSettings, folder: Path | None) -> Fabric:
     """
     loggers: Sequence[Any] = []
     if folder is not None:
-        loggers = [CSVLogger(folder, name="logs", flush_logs_every_n_steps=1), TensorBoardLogger(folder, name="logs")]
+        loggers = [
+            CSVLogger(folder, name="logs", flush_logs_every_n_steps=1),
+            TensorBoardLogger(folder, name="logs"),
+        ]
     try:
         fabric = Fabric(
             accelerator=settings.device,
