@@ -300,7 +300,7 @@ def load_torchmd_state(backbone: EquivariantTransformer, state: Mapping[str, Ten
         if mine.startswith("layers.0.out."):
             # Their first layer also gates vectors that are zero: only the last third acts.
             weight = weight[-settings.n_channels :]
-        if mine.endswith("embedding.weight"):
+        if mine.endswith("embedding.weight") and weight.shape[1:] == own[mine].shape[1:]:
             rows = min(len(weight), len(own[mine]))
             weight = torch.cat([weight[:rows].to(own[mine]), own[mine][rows:]])
         if weight.shape != own[mine].shape:
