@@ -18,7 +18,7 @@ from atomprint.evaluation.runs import Run, numbers
 # Okabe & Ito's colours keep apart for every kind of colour vision.
 PRETRAINED, TWIN = "#0072B2", "#D55E00"
 OTHERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -53,7 +53,7 @@ def roc_auc(score: Array, positive: npt.NDArray[np.bool_]) -> float:
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if n_positive == 0 or n_negative == 0:
         return float("nan")
-    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
     # Mean rank (from 1) of each distinct value, so that ties share theirs.
     ranks = np.cumsum(counts) - 0.5 * (counts - 1)
     above = ranks[inverse][positive].sum() - n_positive * (n_positive + 1) / 2

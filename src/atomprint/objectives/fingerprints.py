@@ -25,7 +25,7 @@ class FingerprintObjectiveSettings(Settings):
     loss: Literal["l1", "huber", "mse"] = Field("l1", description="loss of a standardised feature")
     transform: Literal["none", "root"] = Field(
         "root",
-        description="root: sign(x) sqrt|x| of a value before it is standardised, against long tails",
+        description="root: sign(x) sqrt|x| of a value before it is standardised",
     )
     weighting: Literal["uncertainty", "equal"] = Field(
         "uncertainty", description="weights of the fingerprints: learned, or all one"
@@ -83,8 +83,8 @@ class FingerprintObjective(nn.Module):
         for graph in graphs:
             for name, values in self.values(graph).items():
                 rows[name].append(values)
-        for name, values in rows.items():
-            model.standardizer(name).fit(torch.cat(values))
+        for name, parts in rows.items():
+            model.standardizer(name).fit(torch.cat(parts))
 
     def loss(self, model: Model, graph: GraphBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted loss of a batch, and each fingerprint's own loss for the log."""

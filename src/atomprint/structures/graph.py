@@ -128,12 +128,14 @@ class GraphBatch:
     @cached_property
     def distances(self) -> Tensor:
         """Lengths of the edge vectors in Å, ``(n_edges,)``; never zero."""
-        return torch.linalg.vector_norm(self.edge_vectors, dim=-1)
+        lengths: Tensor = torch.linalg.vector_norm(self.edge_vectors, dim=-1)
+        return lengths
 
     @cached_property
     def volumes(self) -> Tensor:
         """Cell volumes in Å³, ``(n_crystals,)``."""
-        return torch.linalg.det(self.cells).abs()
+        determinants: Tensor = torch.linalg.det(self.cells)
+        return determinants.abs()
 
     @cached_property
     def pairs(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,6 @@ whose header carries the counters as JSON, so that it is replaced in one piece o
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,7 +50,7 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON in one piece: a reader sees the old file or the new one, never half."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def save_model(folder: Path, model: Model, weights: dict[str, Tensor], info: ModelInfo) -> None:
@@ -59,7 +58,7 @@ def save_model(folder: Path, model: Model, weights: dict[str, Tensor], info: Mod
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / "model.safetensors.part"
     save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, part)
-    os.replace(part, folder / "model.safetensors")
+    part.replace(folder / "model.safetensors")
     write_json(
         folder / "model.json",
         {
@@ -139,7 +138,7 @@ def save_state(path: Path, trainer: Trainer) -> None:
     part = path.with_name(path.name + ".part")
     header = {"format": str(FORMAT), "state": json.dumps(asdict(trainer.state))}
     save_file(tensors, part, metadata=header)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def load_state(path: Path, trainer: Trainer) -> None:

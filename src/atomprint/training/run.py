@@ -4,14 +4,16 @@ import hashlib
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+from lightning_fabric.loggers.csv_logs import CSVLogger
+from lightning_fabric.loggers.logger import Logger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 import atomprint
@@ -111,7 +113,7 @@ def make_fabric(settings: LoopSettings, folder: Path | None) -> Fabric:
     UsageError
         If the device is not there.
     """
-    loggers: Sequence[Any] = []
+    loggers: list[Logger] = []
     if folder is not None:
         loggers = [
             CSVLogger(folder, name="logs", flush_logs_every_n_steps=1),
