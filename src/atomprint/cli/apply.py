@@ -1,0 +1,139 @@
+"""Commands that turn crystals into tables: fingerprints, predictions, embeddings."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atomprint.cli.options import Crystals, Device, Json, Strict, check_file, parse_settings
+from atomprint.cli.output import (
+    listed,
+    note_problems,
+    print_json,
+    print_places,
+    stdout_for_the_answer,
+)
+from atomprint.cli.progress import Bars
+from atomprint.ground.errors import UsageError
+
+if TYPE_CHECKING:
+    from atomprint.api import Columns
+
+
+class Per(StrEnum):
+    """What a row of a table is."""
+
+    atom = "atom"
+    crystal = "crystal"
+
+
+TableOut = Annotated[
+    Path, typer.Option("--out", help="Table to write: .parquet or .csv.", show_default=False)
+]
+
+
+def fingerprint(
+    path: Crystals,
+    out: TableOut,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[key=value ...]",
+            help="Settings that differ from the defaults, for instance cutoff=5.0.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[str, typer.Option(help="rdf, adf, soap or ead.")] = "soap",
+    per: Annotated[
+        Per | None, typer.Option(help="A row an atom or a crystal; else as the kind prefers.")
+    ] = None,
+    device: Device = "auto",
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Compute a fingerprint of every crystal and write it as a table."""
+    chosen = parse_settings(settings or [])
+    if "kind" in chosen:
+        raise UsageError("the kind is given as an option: --kind")
+    if per is not None:
+        chosen["per"] = per.value
+
+    def compute(bars: Bars) -> "Columns":
+        from atomprint import api
+
+        return api.fingerprint(
+            path,
+            api.fingerprint_settings(kind, chosen),
+            out,
+            device=device,
+            strict=strict,
+            progress=bars,
+        )
+
+    _write(compute, out, json)
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fine-tuned model.")],
+    path: Crystals,
+    out: TableOut,
+    device: Device = "auto",
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Predict the properties of crystals with a fine-tuned model."""
+
+    def compute(bars: Bars) -> "Columns":
+        from atomprint import api
+
+        return api.predict(run, path, out, device=device, strict=strict, progress=bars)
+
+    _write(compute, out, json)
+
+
+def embed(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a pre-trained or fine-tuned model.")
+    ],
+    path: Crystals,
+    out: TableOut,
+    per: Annotated[Per, typer.Option(help="A row an atom or a row a crystal.")] = Per.crystal,
+    device: Device = "auto",
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Write the features that a trained network has of crystals (the mean over atoms) or atoms."""
+
+    def compute(bars: Bars) -> "Columns":
+        from atomprint import api
+
+        return api.embed(run, path, out, per=per.value, device=device, strict=strict, progress=bars)
+
+    _write(compute, out, json)
+
+
+def _write(compute: Callable[[Bars], "Columns"], out: Path, json: bool) -> None:
+    """Compute a table with a bar, and say what was written."""
+    check_file(out, ".parquet", ".csv")
+    with Bars() as bars, stdout_for_the_answer():
+        table = compute(bars)
+    note_problems(table.problems)
+    n_crystals = len(set(table.ids))
+    if json:
+        answer: dict[str, Any] = {
+            "out": out,
+            "rows": len(table.ids),
+            "crystals": n_crystals,
+            "per": table.per,
+            "columns": list(table.values),
+            "units": table.units,
+            "skipped": sum(problem.kind != "label" for problem in table.problems),
+            "problems": listed(table.problems),
+            **table.about,
+        }
+        print_json(answer)
+        return
+    rows = f"{len(table.ids):,} rows, one {'an atom' if table.per == 'atom' else 'a crystal'}"
+    print_places({"written": out, "holds": f"{rows}; {len(table.values):,} columns"})

@@ -1,0 +1,193 @@
+"""Commands about data: look at them, convert them, generate them, divide them."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atomprint.cli.options import Crystals, Json, Labels, Seed, Strict, check_file
+from atomprint.cli.output import (
+    listed,
+    note,
+    note_problems,
+    number,
+    print_json,
+    print_places,
+    print_table,
+    stdout_for_the_answer,
+)
+from atomprint.cli.progress import Bars
+from atomprint.ground.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from atomprint.data.inspect import Inspection
+    from atomprint.structures.reading import ReadResult
+
+app = typer.Typer(
+    help="Look at data, convert, generate and divide them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+class By(StrEnum):
+    """What stays together when data are divided."""
+
+    id = "id"
+    composition = "composition"
+
+
+ParquetOut = Annotated[
+    Path, typer.Option("--out", metavar="F.parquet", help="File to write.", show_default=False)
+]
+
+
+@app.command()
+def inspect(
+    path: Crystals, labels: Labels = None, strict: Strict = False, json: Json = False
+) -> None:
+    """Say what is there and what is wrong: counts, elements, sizes, labels, problems."""
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.inspect import inspect as look
+        from atomprint.structures.reading import Problem
+
+        found = look(path, labels, strict, progress=bars.stage("read"))
+    if json:
+        print_json(found.to_dict())
+        return
+    note_problems([Problem(**problem) for problem in found.problems])
+    for text in found.notes:
+        note(text)
+    _print_inspection(found)
+
+
+def _print_inspection(found: "Inspection") -> None:
+    atoms = found.atoms
+    elements = [f"{symbol} {count:,}" for symbol, count in found.elements.items()]
+    print_places(
+        {
+            "read": f"{found.read:,} crystals",
+            "skipped": f"{found.skipped:,}",
+            "atoms": f"{atoms['min']:.0f} to {atoms['max']:.0f} a cell, median "
+            f"{atoms['median']:g}, {atoms['total']:,.0f} in all",
+            "elements": f"{len(elements)}: {', '.join(elements)}",
+        }
+    )
+    if found.labels:
+        header = ["label", "crystals", "min", "mean", "max", "unit", "per"]
+        print_table(
+            header,
+            [
+                [
+                    name,
+                    f"{label['count']:,}",
+                    *[number(label[key]) for key in ("min", "mean", "max")],
+                    label["unit"] or "-",
+                    label["per"],
+                ]
+                for name, label in found.labels.items()
+            ],
+        )
+
+
+@app.command()
+def convert(
+    path: Crystals,
+    out: ParquetOut,
+    labels: Labels = None,
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Read crystals and labels once and write them as Parquet, which reads fastest."""
+    check_file(out, ".parquet")
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.structures.writing import write_parquet
+
+        result = _read(path, labels, strict, bars)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_parquet(out, result.crystals, result.units)
+    note_problems(result.problems)
+    if json:
+        print_json(
+            {
+                "out": out,
+                "written": len(result.crystals),
+                "skipped": result.n_skipped,
+                "labels": result.units,
+                "problems": listed(result.problems),
+            }
+        )
+        return
+    print_places({"written": out, "holds": f"{len(result.crystals):,} crystals"})
+
+
+def _read(path: str, labels: Path | None, strict: bool, bars: Bars) -> "ReadResult":
+    from atomprint.structures.reading import read_crystals
+
+    result = read_crystals(path, labels=labels, strict=strict, progress=bars.stage("read"))
+    if not result.crystals:
+        raise DataError(f"{path}: no crystal could be read; the first: {result.problems[0]}")
+    return result
+
+
+@app.command()
+def generate(
+    out: ParquetOut,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of crystals.")] = 7000,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Make plausible crystals without labels, to pre-train on; needs atomprint[generate]."""
+    check_file(out, ".parquet")
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.sources.generated import GeneratorSettings, write_corpus
+
+        def count(done: int) -> None:
+            bars("generate", done, n, {})
+
+        bars("generate", 0, n, {})
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_corpus(out, GeneratorSettings(n_crystals=n, seed=seed), count)
+        except ModuleNotFoundError as error:
+            raise UsageError(str(error)) from None
+    if json:
+        print_json({"out": out, "written": n, "seed": seed})
+    else:
+        print_places({"written": out, "holds": f"{n:,} crystals"})
+
+
+@app.command()
+def split(
+    path: Crystals,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the lists of ids.", show_default=False)
+    ],
+    labels: Labels = None,
+    test: Annotated[float, typer.Option(help="Fraction for the test.")] = 0.1,
+    valid: Annotated[float, typer.Option(help="Fraction for validation.")] = 0.1,
+    by: Annotated[By, typer.Option(help="What stays together.")] = By.id,
+    seed: Seed = 0,
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Divide crystals: train.txt, valid.txt and test.txt, an id a line (for --test FILE)."""
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.splits import split as divide
+
+        result = _read(path, labels, strict, bars)
+        parts = divide(result.crystals, test, valid, seed, by.value)
+        out.mkdir(parents=True, exist_ok=True)
+        counts: dict[str, Any] = {}
+        files: dict[str, Any] = {}
+        for name in ("train", "valid", "test"):
+            ids = [result.crystals[index].id for index in getattr(parts, name)]
+            files[name] = out / f"{name}.txt"
+            files[name].write_text("".join(f"{id}\n" for id in ids), encoding="utf-8")
+            counts[name] = len(ids)
+    note_problems(result.problems)
+    if json:
+        print_json({**counts, "files": files, "seed": seed, "problems": listed(result.problems)})
+        return
+    print_places({f"{name} {counts[name]:,}": file for name, file in files.items()})

@@ -1,0 +1,76 @@
+"""How the program ends: one sentence on standard error, and a status that scripts can trust."""
+
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+from atomprint.ground.errors import AtomprintError
+
+TRACEBACK = "ATOMPRINT_TRACEBACK"
+INTERRUPTED = 130
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with a sentence on how to go on from there."""
+
+
+def report_errors(action: Callable[[], None]) -> int:
+    """Do something and return the exit status: 0, 1 for bad data, 2 for bad use, 130 for Ctrl-C.
+
+    Every error becomes one sentence on standard error; with the environment variable
+    ``ATOMPRINT_TRACEBACK`` set, errors are raised instead.
+    """
+    try:
+        action()
+        sys.stdout.flush()
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; there is nobody to complain to.
+        _silence_stdout()
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted", INTERRUPTED)
+    except Interrupted as stop:
+        return _say(str(stop), INTERRUPTED)
+    except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(str(error), file=sys.stderr)
+            return 2
+        if os.environ.get(TRACEBACK):
+            raise
+        return _say(*_sentence(error))
+    return 0
+
+
+def _sentence(error: Exception) -> tuple[str, int]:
+    """What to say about an error, and the exit status."""
+    if isinstance(error, AtomprintError):
+        return str(error), error.exit_status
+    if hasattr(error, "format_message"):  # the command line's own errors: unknown option and such
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "atomprint"
+        return f"{error.format_message().rstrip('.')}; see {path} --help", 2
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory; smaller batches need less, for instance loop.batch.max_atoms=512", 1
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror or error}", 1
+    if isinstance(error, ModuleNotFoundError):
+        return str(error), 1
+    return f"unexpected {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where", 1
+
+
+def _say(text: str, status: int) -> int:
+    print(f"atomprint: {' '.join(text.split())}", file=sys.stderr)
+    return status
+
+
+def _silence_stdout() -> None:
+    """Keep Python from complaining about the broken pipe once more when it exits."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return
