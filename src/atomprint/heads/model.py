@@ -19,7 +19,7 @@ class ModelSettings(Settings):
     backbone: BackboneSettings = Field(
         default_factory=PaiNNSettings, description="the graph network under the heads"
     )
-    pooling: Pooling = Field("mean", description="how atoms become a crystal")
+    pooling: Pooling = Field("mean+max", description="how atoms become a crystal")
     n_hidden: int = Field(64, ge=1, description="width of the heads' hidden layers")
 
 

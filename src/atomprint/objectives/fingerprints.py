@@ -24,7 +24,7 @@ class FingerprintObjectiveSettings(Settings):
     )
     loss: Literal["l1", "huber", "mse"] = Field("l1", description="loss of a standardised feature")
     transform: Literal["none", "root"] = Field(
-        "root",
+        "none",
         description="root: sign(x) sqrt|x| of a value before it is standardised",
     )
     weighting: Literal["uncertainty", "equal"] = Field(

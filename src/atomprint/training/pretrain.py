@@ -20,7 +20,7 @@ from atomprint.structures.perturb import PerturbSettings
 from atomprint.training.checkpoint import ModelInfo, load_state, save_model, save_state, write_json
 from atomprint.training.loop import Progress, Trainer
 from atomprint.training.run import hash_crystals, make_fabric, make_folder, record
-from atomprint.training.settings import LoopSettings
+from atomprint.training.settings import LoopSettings, OptimizerSettings
 from atomprint.training.tasks import PretrainTask
 
 STATE = "state.safetensors"
@@ -37,7 +37,10 @@ class PretrainSettings(Settings):
         default_factory=PerturbSettings, description="how crystals are varied on the fly"
     )
     loop: LoopSettings = Field(
-        default_factory=lambda: LoopSettings(n_steps=4_000), description="how long to train"
+        default_factory=lambda: LoopSettings(
+            n_steps=5_000, optimizer=OptimizerSettings(learning_rate=2e-3, ema_decay=0.999)
+        ),
+        description="how long to train",
     )
     valid_fraction: float = Field(
         0.02, ge=0, lt=0.5, description="part of the corpus kept to watch the loss (at most 512)"
