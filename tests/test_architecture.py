@@ -95,11 +95,12 @@ def wrong_imports(source):
             if parts[0] != "atomprint":
                 continue
             imported = parts[1] if len(parts) > 1 else "__version__"
-            if imported not in known and imported != "__version__":
+            if imported == "__version__":
+                continue
+            if imported not in known:
                 imported = "api"  # the package itself hands on the verbs of api
             # The package's own file, which has no room, hands on the verbs and no more.
-            wrong = imported != "api" if room == "" else not may_import(room, imported)
-            if imported != "__version__" and wrong:
+            if imported != "api" if room == "" else not may_import(room, imported):
                 where = f"{path.relative_to(source)}:{line}"
                 found.append(f"{where}: {room or 'atomprint'} imports {imported}")
     return sorted(set(found))
