@@ -65,6 +65,7 @@ def measure(call, repeats):
 
 
 def per_atom(call, repeats, n_atoms):
+    """The same times divided by the number of atoms."""
     wall, cpu, low, high = (round(t / n_atoms, 4) for t in measure(call, repeats))
     return {"wall": wall, "wall_range": [low, high], "cpu": cpu}
 
@@ -100,6 +101,7 @@ def cost(settings, n_crystals, repeats):
 
 
 def main():
+    """Time every case and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=9)
