@@ -30,7 +30,10 @@ class Per(StrEnum):
 
 
 TableOut = Annotated[
-    Path, typer.Option("--out", help="Table to write: .parquet or .csv.", show_default=False)
+    Path,
+    typer.Option(
+        "--out", metavar="FILE", help="Table to write: .parquet or .csv.", show_default=False
+    ),
 ]
 
 
@@ -45,9 +48,12 @@ def fingerprint(
             show_default=False,
         ),
     ] = None,
-    kind: Annotated[str, typer.Option(help="rdf, adf, soap or ead.")] = "soap",
+    kind: Annotated[str, typer.Option(metavar="KIND", help="rdf, adf, soap or ead.")] = "soap",
     per: Annotated[
-        Per | None, typer.Option(help="A row an atom or a crystal; else as the kind prefers.")
+        Per | None,
+        typer.Option(
+            metavar="atom|crystal", help="A row an atom or a crystal; else as the kind prefers."
+        ),
     ] = None,
     device: Device = "auto",
     strict: Strict = False,
@@ -99,7 +105,9 @@ def embed(
     ],
     path: Crystals,
     out: TableOut,
-    per: Annotated[Per, typer.Option(help="A row an atom or a row a crystal.")] = Per.crystal,
+    per: Annotated[
+        Per, typer.Option(metavar="atom|crystal", help="A row an atom or a row a crystal.")
+    ] = Per.crystal,
     device: Device = "auto",
     strict: Strict = False,
     json: Json = False,

@@ -134,7 +134,7 @@ def _read(path: str, labels: Path | None, strict: bool, bars: Bars) -> "ReadResu
 @app.command()
 def generate(
     out: ParquetOut,
-    n: Annotated[int, typer.Option("--n", min=1, help="Number of crystals.")] = 7000,
+    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Number of crystals.")] = 7000,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -165,9 +165,11 @@ def split(
         Path, typer.Option(metavar="DIR", help="Folder for the lists of ids.", show_default=False)
     ],
     labels: Labels = None,
-    test: Annotated[float, typer.Option(help="Fraction for the test.")] = 0.1,
-    valid: Annotated[float, typer.Option(help="Fraction for validation.")] = 0.1,
-    by: Annotated[By, typer.Option(help="What stays together.")] = By.id,
+    test: Annotated[float, typer.Option(metavar="FRACTION", help="Fraction for the test.")] = 0.1,
+    valid: Annotated[
+        float, typer.Option(metavar="FRACTION", help="Fraction for validation.")
+    ] = 0.1,
+    by: Annotated[By, typer.Option(metavar="id|composition", help="What stays together.")] = By.id,
     seed: Seed = 0,
     strict: Strict = False,
     json: Json = False,

@@ -16,14 +16,18 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="Under two minutes, to try the installation.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; new or empty.")] = Path(
         "atomprint-demo"
     ),
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Run the main job on data in the package: pre-train, fine-tune beside the twin, report."""
+    """Run the main job on the embedded data.
+
+    Pre-trains, fine-tunes beside the from-scratch twin for three seeds (one with --quick), and
+    writes predictions, checkpoints and an HTML report.
+    """
     check_folder(out)
     with Bars() as bars, stdout_for_the_answer():
         from atomprint import api
@@ -54,7 +58,7 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of one run or of several.")],
     json: Json = False,
 ) -> None:
-    """Write an HTML report over the runs in a folder: losses, parity, residuals, learning curves."""
+    """Write an HTML report over the runs in a folder: losses, parity, learning curves."""
     with Bars() as bars, stdout_for_the_answer():
         from atomprint import api
 

@@ -14,8 +14,8 @@ Crystals = Annotated[str, typer.Argument(metavar="PATH", help=PATH_HELP, show_de
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random choice.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at the first bad crystal or label; else skip it.")
 ]

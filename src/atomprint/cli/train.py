@@ -40,9 +40,11 @@ def pretrain(
         typer.Option(metavar="RUN", help="Continue an interrupted run from its last checkpoint."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of weights, order and perturbations.")
+        int | None, typer.Option(metavar="N", min=0, help="Of weights, order and perturbations.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")
+    ] = None,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -144,7 +146,11 @@ def finetune(
     labels: Labels = None,
     n_train: Annotated[
         int | None,
-        typer.Option(help="Labels to use, validation included; all but the test part if left out."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Labels to use, validation included; all but the test part if left out.",
+        ),
     ] = None,
     test: Annotated[
         str,
