@@ -69,7 +69,7 @@ Direct
 
 EXTXYZ = """\
 2
-Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:forces:R:3 energy=-1.5 name=first pbc="T T T"
+Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:forces:R:3 energy=-1.5 name=first
 Cs 0 0 0 0.1 0.2 0.3
 Cl 2 2 2 -0.1 -0.2 -0.3
 1

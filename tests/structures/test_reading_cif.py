@@ -317,6 +317,9 @@ def test_formula_decides_what_a_label_means(tmp_path):
     head = "_chemical_formula_sum '{}'"
     carbonate = cif("CO1 0 0 0\nO1 0.25 0 0", head=head.format("C O"))
     cobalt = cif("CO1 0 0 0\nO1 0.45 0 0", head=head.format("Co O"))
+    hydroxide = cif("Ho1 0 0 0\nO1 0.2 0 0", head=head.format("H O"))
+    assert sorted(only(tmp_path, hydroxide).numbers) == [1, 8]
+    assert only(tmp_path, cif("Ho1 0 0 0")).numbers.tolist() == [67]
     assert sorted(only(tmp_path, carbonate).numbers) == [6, 8]
     assert sorted(only(tmp_path, cobalt).numbers) == [8, 27]
 
@@ -430,6 +433,31 @@ BAD = {
         "symmetry",
         "although the symmetry already makes it",
     ),
+    "fewer operations than the space group has": (
+        NACL_CIF.replace("_chemical_formula_sum 'Na Cl'\n_cell_formula_units_Z 4\n", "").replace(
+            "loop_", "loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\nloop_"
+        ),
+        "symmetry",
+        "lists 1 symmetry operations, but F m -3 m has 192",
+    ),
+    "disorder groups": (
+        cif("C1 0 0 0 1\nC2 .5 0 0 2", "label fract_x fract_y fract_z disorder_group"),
+        "disorder",
+        "site C1 is one of several alternatives",
+    ),
+    "labels of other number": (
+        cif("0 0 0\n.5 0 0", "fract_x fract_y fract_z", head="_atom_site_label Cu1"),
+        "empty",
+        "no atom sites",
+    ),
+    "occupancies of other number": (
+        cif("Cu1 0 0 0\nCu2 .5 0 0", head="_atom_site_occupancy 1"),
+        "broken",
+        "2 sites but 1 values",
+    ),
+    "endless operation": (
+        cif("Cu1 0 0 0", operations=("x,y,z+1/" + "9" * 5000,)), "symmetry", "cannot be read"
+    ),
     "modulated": (
         cif("Cu1 0 0 0", head="_cell_modulation_dimension 1"), "symmetry", "modulated"
     ),
@@ -449,6 +477,12 @@ def test_listing_every_atom_beside_the_symmetry_is_fine(tmp_path):
     text = cif("Cu1 0 0 0\nCu2 .5 .5 .5", operations=("x,y,z", "x+1/2,y+1/2,z+1/2"))
     assert only(tmp_path, text).n_atoms == 2
     assert only(tmp_path, cif(body, operations=FULL_OPS)).n_atoms == 2
+
+
+def test_every_atom_listed_with_the_name_of_the_space_group(tmp_path):
+    head = "_symmetry_space_group_name_H-M 'F m -3 m'"
+    sites = "Cu1 0 0 0\nCu2 .5 .5 0\nCu3 .5 0 .5\nCu4 0 .5 .5"
+    assert only(tmp_path, cif(sites, head=head)).n_atoms == 4
 
 
 def test_whole_cell_formula_beside_z(tmp_path):

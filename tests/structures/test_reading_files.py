@@ -291,3 +291,26 @@ def test_extxyz_in_an_archive(tmp_path):
     with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
         archive.writestr("runs.xyz.gz", gzip.compress(EXTXYZ.encode()))
     assert ids(read_crystals(tmp_path / "c.zip")) == ["runs#0", "runs#1"]
+
+
+def test_a_fault_of_ours_costs_one_file_only(tmp_path, monkeypatch):
+    from atomprint.structures.reading import read
+
+    def faulty(data):
+        raise IndexError("oh")
+
+    monkeypatch.setattr(read, "read_poscar", faulty)
+    write(tmp_path / "a.cif", COPPER)
+    write(tmp_path / "run" / "POSCAR", POSCAR)
+    result = read_crystals(tmp_path)
+    assert ids(result) == ["a"]
+    (found,) = result.problems
+    assert found.reason == "cannot be read (unexpected IndexError: oh; please report)"
+
+
+def test_a_pipe_is_refused(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe.cif")
+    with pytest.raises(UsageError, match="neither a file nor a folder"):
+        read_crystals(tmp_path / "pipe.cif")

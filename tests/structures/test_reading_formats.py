@@ -202,6 +202,11 @@ class TestExtxyz:
         ),
         "properties": (FRAME.format("Properties=species:S", "Fe"), "broken", "Properties"),
         "no pos": (FRAME.format("Properties=species:S:1", "Fe"), "coordinates", "no pos"),
+        "half an element": (
+            '1\nProperties=pos:R:3:Z:R:1 Lattice="3 0 0 0 3 0 0 0 3"\n0 0 0 26.5\n',
+            "element",
+            "no whole numbers",
+        ),
         "no count": ("hello\nworld\n", "broken", "not a number of atoms"),
         "no atoms": ('0\nLattice="3 0 0 0 3 0 0 0 3"\n', "empty", "no atoms"),
         "too many": ("100000000\n\n", "size", "100,000,000 atoms"),

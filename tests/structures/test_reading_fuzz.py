@@ -118,6 +118,7 @@ def check(name, data):
         assert problem.file
         assert problem.reason
         assert "\n" not in problem.reason
+        assert "unexpected" not in problem.reason
     for crystal in result.crystals:
         assert crystal.n_atoms > 0
         assert np.isfinite(crystal.positions).all()

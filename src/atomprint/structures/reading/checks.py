@@ -91,6 +91,24 @@ def _numbers(record: Record) -> npt.NDArray[np.int64]:
     return numbers
 
 
+def plane_spacing(cell: FloatArray) -> tuple[FloatArray, float, FloatArray]:
+    """Spacing (Å) of the three sets of lattice planes, the signed volume (Å³) and the normals.
+
+    The normals are ``b × c``, ``c × a`` and ``a × b`` as rows (Å²).
+    """
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell.tolist()
+    normals = np.array(
+        [
+            [by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx],
+            [cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax],
+            [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx],
+        ]
+    )
+    volume = float(cell[0] @ normals[0])
+    areas = np.sqrt((normals * normals).sum(axis=1))
+    return abs(volume) / np.maximum(areas, 1e-12), volume, normals
+
+
 def _check_cell(cell: FloatArray, n_atoms: int) -> tuple[FloatArray, FloatArray]:
     """Refuse impossible cells; return the inverse and the lattice plane spacings in Å."""
     if not np.isfinite(cell).all():
@@ -100,17 +118,7 @@ def _check_cell(cell: FloatArray, n_atoms: int) -> tuple[FloatArray, FloatArray]
         raise Refused("cell", f"a cell vector of {lengths.max():.3g} Å is no crystal's")
     if lengths.min() < MIN_PLANE_SPACING:
         raise Refused("cell", f"a cell vector is only {lengths.min():.2g} Å long")
-    a, b, c = cell
-    planes = np.array(
-        [
-            [b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]],
-            [c[1] * a[2] - c[2] * a[1], c[2] * a[0] - c[0] * a[2], c[0] * a[1] - c[1] * a[0]],
-            [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]],
-        ]
-    )
-    volume = float(a @ planes[0])
-    areas = np.sqrt((planes * planes).sum(axis=1))
-    spacing = abs(volume) / np.maximum(areas, 1e-12)
+    spacing, volume, normals = plane_spacing(cell)
     if spacing.min() < MIN_PLANE_SPACING:
         raise Refused(
             "cell",
@@ -123,7 +131,7 @@ def _check_cell(cell: FloatArray, n_atoms: int) -> tuple[FloatArray, FloatArray]
             f"the cell is too small: {abs(volume):.3g} Å³ for {n_atoms} atoms "
             "(are the lengths in Å?)",
         )
-    return planes.T / volume, spacing
+    return normals.T / volume, spacing
 
 
 def close_pairs(

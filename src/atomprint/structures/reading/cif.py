@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -10,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from atomprint.structures.crystal import FloatArray
-from atomprint.structures.reading.checks import MAX_ATOMS, MIN_DISTANCE, build_crystal, close_pairs
+from atomprint.structures.reading.checks import (
+    MAX_ATOMS,
+    MIN_DISTANCE,
+    build_crystal,
+    close_pairs,
+    plane_spacing,
+)
 from atomprint.structures.reading.elements import (
     NUMBERS,
     WATER,
@@ -25,6 +32,7 @@ from atomprint.structures.reading.symmetry import (
     MERGE_DISTANCE,
     Operations,
     expand,
+    expand_distinct,
     operations_from_hall,
     operations_from_text,
     settings_from_name,
@@ -140,6 +148,7 @@ def crystal_of_block(block: Tags) -> Record:
     _check_volume(block.number("_cell_volume"), cell)
     formula = parse_formula(block.text("_chemical_formula_sum"))
     labels = block.texts("_atom_site_label", "_atom_site_type_symbol")
+    _check_disorder_groups(block, labels)
     numbers = _elements(block, labels, formula)
     frac = np.stack([block.numbers(f"_atom_site_fract_{axis}") for axis in "xyz"], axis=-1)
     occupancy = _occupancies(block, labels)
@@ -155,11 +164,14 @@ def crystal_of_block(block: Tags) -> Record:
 
     accepted: list[tuple[str, Record]] = []
     refusals: list[Refused] = []
-    settings = _settings(block, cell, parameters)
+    texts = [text for text in block.texts(*_OPERATION_TAGS) if text not in _ABSENT]
+    settings = _settings(block, texts, cell, parameters)
     for name, operations in settings:
         try:
             record, repeated = _expanded(labels, numbers, frac, occupancy, operations, cell)
             confirmed = _check_formula(record, formula, block.number("_cell_formula_units_z"))
+            if texts and not confirmed:
+                _check_completeness(block, parameters, frac, operations, cell, record)
             if repeated and not confirmed and len(np.asarray(record.numbers)) != len(frac):
                 raise Refused("symmetry", repeated)
             if len(settings) > 1:
@@ -235,32 +247,78 @@ def parse_formula(text: str) -> dict[int, float]:
 
 
 def _settings(
-    block: Tags, cell: FloatArray, parameters: list[float]
+    block: Tags, texts: list[str], cell: FloatArray, parameters: list[float]
 ) -> list[tuple[str, Operations]]:
     """The symmetry operations; several sets where the file leaves the setting open."""
-    texts = [text for text in block.texts(*_OPERATION_TAGS) if text not in _ABSENT]
-    hall, name = block.text(*_HALL_TAGS), block.text(*_NAME_TAGS)
-    code = block.text("_space_group_it_coordinate_system_code").upper()
-    code = f":{code}" if code in ("1", "2", "H", "R") and ":" not in name else ""
-    number = next((n for tag in _NUMBER_TAGS if math.isfinite(n := block.number(tag))), math.nan)
     if texts:
         found = [("its operations", operations_from_text(tuple(texts)))]
-    elif hall and (operations := operations_from_hall(hall)) is not None:
-        found = [(hall, operations)]
-    elif name and (named := settings_from_name(name + code, parameters[3], parameters[5])):
-        found = named
-    elif math.isfinite(number):
-        found = settings_from_number(int(number), cell)
-        if not found:
-            raise Refused("symmetry", f"space group number {number:g} does not fit the cell")
-    elif name or hall:
-        raise Refused("symmetry", f"the space group {name or hall!r} is not known")
     else:
-        found = [("P 1", IDENTITY)]
+        found = _named_settings(block, cell, parameters) or [("P 1", IDENTITY)]
     fitting = [(label, operations) for label, operations in found if operations.fit(cell)]
     if not fitting:
         raise Refused("symmetry", f"the cell does not have the symmetry of {found[0][0]}")
     return fitting
+
+
+def _named_settings(
+    block: Tags, cell: FloatArray, parameters: list[float]
+) -> list[tuple[str, Operations]]:
+    """What the Hall symbol, the Hermann-Mauguin symbol or the number may mean, in this order."""
+    hall, name = block.text(*_HALL_TAGS), block.text(*_NAME_TAGS)
+    code = block.text("_space_group_it_coordinate_system_code").upper()
+    code = f":{code}" if code in ("1", "2", "H", "R") and ":" not in name else ""
+    number = next((n for tag in _NUMBER_TAGS if math.isfinite(n := block.number(tag))), math.nan)
+    if hall and (operations := operations_from_hall(hall)) is not None:
+        return [(hall, operations)]
+    if name and (named := settings_from_name(name + code, parameters[3], parameters[5])):
+        return named
+    if math.isfinite(number):
+        if found := settings_from_number(int(number), cell):
+            return found
+        raise Refused("symmetry", f"space group number {number:g} does not fit the cell")
+    if name or hall:
+        raise Refused("symmetry", f"the space group {name or hall!r} is not known")
+    return []
+
+
+def _check_completeness(
+    block: Tags,
+    parameters: list[float],
+    frac: FloatArray,
+    operations: Operations,
+    cell: FloatArray,
+    record: Record,
+) -> None:
+    """Refuse a list of fewer operations than the space group has, unless all atoms are listed."""
+    try:
+        named = _named_settings(block, cell, parameters)
+    except Refused:
+        return  # the operations are what counts
+    larger = [(name, group) for name, group in named if len(group) > len(operations)]
+    if not named or len(larger) < len(named) or not any(group.fit(cell) for _, group in larger):
+        return
+    n_atoms = len(np.asarray(record.numbers))
+    for _, group in larger:
+        try:
+            if len(expand_distinct(frac, group, cell)) == n_atoms:
+                return
+        except Refused:
+            continue
+    raise Refused(
+        "symmetry",
+        f"lists {len(operations)} symmetry operations, but {larger[0][0]} has "
+        f"{len(larger[0][1])}, and the atoms are not all there",
+    )
+
+
+def _check_disorder_groups(block: Tags, labels: list[str]) -> None:
+    groups = block.texts("_atom_site_disorder_group")[: len(labels)]
+    set_ones = [group for group in groups if group not in (*_ABSENT, "0")]
+    if len(set(set_ones)) > 1:
+        at = groups.index(set_ones[0])
+        raise Refused(
+            "disorder", f"site {labels[at]} is one of several alternatives (disorder groups)"
+        )
 
 
 def _elements(block: Tags, labels: list[str], formula: dict[int, float]) -> IntArray:
@@ -306,6 +364,8 @@ def _occupancies(block: Tags, labels: list[str]) -> FloatArray:
     if "_atom_site_occupancy" not in block.columns:
         return np.ones(len(labels))
     occupancy = block.numbers("_atom_site_occupancy")
+    if len(occupancy) != len(labels):
+        raise Refused("broken", f"has {len(labels)} sites but {len(occupancy)} values of occupancy")
     occupancy = np.where(np.isnan(occupancy), 1.0, occupancy)
     wrong = (occupancy < 0) | (occupancy > 2 - FULL)
     if wrong.any():
@@ -341,7 +401,7 @@ def _expanded(
             refusal.kind,
             refusal.reason.replace(f"site {refusal.id}", f"site {labels[int(refusal.id)]}"),
         ) from None
-    spacing = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    spacing, _, _ = plane_spacing(cell)
     filled = occupancy[site]
     keep = np.ones(len(site), dtype=bool)
     repeated, apart = "", False
@@ -389,7 +449,7 @@ def _expanded(
 
 def _check_volume(declared: float, cell: FloatArray) -> None:
     """Refuse a cell that is not the one whose volume the file states."""
-    volume = abs(float(np.linalg.det(cell)))
+    _, volume, _ = plane_spacing(cell)
     if declared > 0 and abs(volume / declared - 1) > VOLUME_TOLERANCE:
         raise Refused(
             "cell",
@@ -409,8 +469,7 @@ def _check_formula(record: Record, formula: dict[int, float], units: float) -> b
     """
     if not formula:
         return False
-    values, counts = np.unique(np.asarray(record.numbers), return_counts=True)
-    sites = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    sites = Counter(np.asarray(record.numbers).tolist())
     for number, count in formula.items():
         if number not in sites:
             raise Refused(
@@ -448,10 +507,8 @@ def _formula(counts: "dict[int, float] | dict[int, int]") -> str:
 
 
 def _has_atoms(block: Tags) -> bool:
+    names = len(block.texts("_atom_site_label", "_atom_site_type_symbol"))
     rows = [len(block.columns.get(f"_atom_site_fract_{axis}", [])) for axis in "xyz"]
-    names = max(
-        len(block.columns.get(tag, [])) for tag in ("_atom_site_label", "_atom_site_type_symbol")
-    )
     return rows == [names] * 3 and names > 0
 
 

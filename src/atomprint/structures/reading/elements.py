@@ -54,8 +54,8 @@ def letters_of(label: str) -> str:
 def numbers_of_label(label: str) -> tuple[int, ...]:
     """Atomic numbers that a site label such as "Fe1", "OW2" or "CA" may stand for, likeliest first.
 
-    A second letter in lower case belongs to the symbol ("Co1"); in capitals it may as well be a
-    part of the name ("CO1" is cobalt or a carbonate's atom), so both readings are returned.
+    A second letter may belong to the symbol or to the name ("CO1" is cobalt or a carbonate's
+    atom, "Ho1" holmium or a hydroxide's hydrogen), so both readings are returned.
     """
     name = letters_of(label)
     found: list[int] = []
@@ -63,8 +63,6 @@ def numbers_of_label(label: str) -> tuple[int, ...]:
         return (8,)
     if len(name) >= 2 and (number := NUMBERS.get(name[:2].capitalize())):
         found.append(number)
-        if len(name) == 2 and name[1].islower():
-            return tuple(found)
     if name and (number := NUMBERS.get(name[0].upper())):
         found.append(number)
     return tuple(found)

@@ -103,7 +103,10 @@ def _record(info: dict[str, Any], rows: list[str]) -> Record:
             if name.lower() in ("pos", "positions"):
                 positions = values
             elif name.lower() in ("z", "numbers") and size == 1:
-                numbers = values[:, 0].astype(np.int64) if numbers is None else numbers
+                if not np.array_equal(values, np.round(values)):
+                    raise Refused("element", f"column {name!r} holds no whole numbers")
+                if numbers is None:
+                    numbers = np.clip(values[:, 0], -1, 1000).astype(np.int64)
             else:
                 labels[name] = values[:, 0] if size == 1 else values
     if numbers is None or positions is None:

@@ -156,6 +156,8 @@ def find_files(paths: PathInput | Sequence[PathInput], stack: ExitStack) -> Inve
         for path, by_name in _matches(one):
             if path.is_dir():
                 _add_folder(path, inventory, stack)
+            elif not path.is_file():
+                raise UsageError(f"{str(path)!r} is neither a file nor a folder")
             else:
                 _add_file(path, by_name, inventory, stack)
     if not inventory.entries and not inventory.problems:

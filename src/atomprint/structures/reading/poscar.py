@@ -53,7 +53,7 @@ def _scale(line: str, lattice: FloatArray) -> FloatArray:
 
 def _species(lines: list[str]) -> tuple[list[str], list[int], int]:
     """Symbols, counts and the row after them."""
-    names = [re.split(r"[_/]", name)[0] for name in lines[5].split()]
+    names = [re.split(r"[_/]", name)[0] for name in re.split(r"[!#]", lines[5])[0].split()]
     if names and all(name.isdigit() for name in names):
         raise Refused(
             "element",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atomprint.ground.errors import DataError, UsageError
+from atomprint.ground.errors import AtomprintError, DataError, UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.ase_db import read_ase_db
 from atomprint.structures.reading.checks import build_crystal
@@ -132,6 +132,12 @@ class _Reader:
                 self.inventory.pass_over(entry.name)
         except BROKEN as error:
             self._refuse(entry, _unreadable(error), usual_id)
+        except AtomprintError:
+            raise
+        except Exception as error:
+            # No file, however strange, ends the reading of ten thousand others.
+            reason = f"cannot be read (unexpected {type(error).__name__}: {error}; please report)"
+            self._refuse(entry, Refused("broken", " ".join(reason.split())[:300]), usual_id)
 
     def _add(self, entry: Entry, found: Found) -> None:
         # One record ahead, so that a file's only crystal can be named after the file.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atomprint.structures.crystal import FloatArray
+from atomprint.structures.reading.checks import close_pairs, plane_spacing
 from atomprint.structures.reading.result import Refused
 
 MERGE_DISTANCE = 0.1  # Å; images of one site closer than this are one atom on a special position
@@ -37,6 +38,8 @@ class Operations:
 
     def fit(self, cell: FloatArray) -> bool:
         """Tell whether every operation maps the lattice onto itself (to 3 % of the metric)."""
+        if len(self) == 1:
+            return True
         metric = cell @ cell.T
         moved = np.einsum("nki,kl,nlj->nij", self.rotations, metric, self.rotations)
         return bool(np.abs(moved - metric).max() <= METRIC_TOLERANCE * metric.max())
@@ -75,6 +78,7 @@ def operations_from_hall(symbol: str) -> Operations | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def settings_from_name(symbol: str, alpha: float, gamma: float) -> list[tuple[str, Operations]]:
     """Settings that a Hermann-Mauguin symbol may mean: two where the origin is left open.
 
@@ -170,6 +174,16 @@ def expand(
     return np.concatenate(parts), site_index
 
 
+def expand_distinct(frac: FloatArray, operations: Operations, cell: FloatArray) -> FloatArray:
+    """All positions of the sites together, those counted once that several sites give."""
+    atoms, _ = expand(frac, operations, cell)
+    spacing, _, _ = plane_spacing(cell)
+    if spacing.min() <= 2 * MERGE_DISTANCE:
+        return atoms
+    _, second, _ = close_pairs(atoms, cell, spacing, MERGE_DISTANCE)
+    return np.delete(atoms, np.unique(second), axis=0)
+
+
 def _distinct(orbit: FloatArray) -> npt.NDArray[np.int64]:
     """Indices of the distinct points of an orbit, lattice translations aside."""
     scale = 20_000
@@ -181,7 +195,7 @@ def _distinct(orbit: FloatArray) -> npt.NDArray[np.int64]:
 def _parse(text: str) -> tuple[FloatArray, FloatArray]:
     parts = text.strip().strip("'\"").lower().replace(" ", "").split(",")
     rotation, shift = np.zeros((3, 3)), np.zeros(3)
-    if len(parts) != 3:
+    if len(parts) != 3 or len(text) > 200:
         raise Refused("symmetry", f"the symmetry operation {text[:60]!r} cannot be read")
     for row, part in enumerate(parts):
         end = 0
