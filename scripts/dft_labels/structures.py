@@ -626,6 +626,12 @@ VALENCE = {
 }  # fmt: skip
 
 
+#: Expected relative cost above which parents wait for the end of the plan.
+MAX_COST = 60.0
+#: Loss of symmetry of a variant of a cubic crystal.
+VARIANT_COST = {"tetragonal+4%": 3, "rhombohedral+4%": 4, "off-centre": 4, "rattle": 12}
+
+
 def relative_cost(entry: Entry) -> float:
     """Estimate the relative cost of a label.
 
@@ -640,12 +646,13 @@ def relative_cost(entry: Entry) -> float:
     return bands * mesh / GROUP_ORDER.get(entry.prototype, 48)
 
 
-def plan(seed: int = 20, variant_every: int = 4) -> list[Entry]:
+def plan(seed: int = 20, variant_every: int = 3) -> list[Entry]:
     """List all planned calculations in the order in which they are run.
 
     References come first, then parents in a random order that favours cheap ones (an exponential
-    race with rates inverse to the expected cost), every `variant_every`-th of them followed by
-    one variant, so that a run cut short at a time budget is still a mixed sample.
+    race with rates that fall with the expected cost; those above `MAX_COST` at the end), every
+    `variant_every`-th of them followed by one variant, so that a run cut short by a time budget
+    is still a mixed sample.
 
     Parameters
     ----------
@@ -667,7 +674,8 @@ def plan(seed: int = 20, variant_every: int = 4) -> list[Entry]:
         out.append(entry)
     parents = [make_parent(*item) for item in _parse(POLYMORPHS + COMPOUNDS)]
     race = np.random.default_rng(seed).exponential(size=len(parents))
-    order = np.argsort(race * np.array([relative_cost(entry) for entry in parents]))
+    costs = np.array([relative_cost(entry) for entry in parents])
+    order = np.argsort(race * costs**1.5 + 1e9 * (costs > MAX_COST))
     kinds = itertools.cycle(VARIANTS)
     for i, j in enumerate(order):
         entry = parents[j]
@@ -675,12 +683,13 @@ def plan(seed: int = 20, variant_every: int = 4) -> list[Entry]:
         if i % variant_every == variant_every - 1:
             kind = next(kinds)
             n = len(entry.numbers)
-            if kind in ("off-centre", "rattle") and n == 1:
-                kind = "tetragonal+4%"
-            elif kind == "rattle" and (n > 2 or not IONIC.intersection(entry.numbers)):
-                kind = "volume-6%"
-            elif kind.startswith("rhombo") and not is_cubic(np.array(entry.cell)):
-                kind = "volume+8%"
+            unfit = {
+                "rhombohedral+4%": not is_cubic(np.array(entry.cell)),
+                "off-centre": n == 1,
+                "rattle": n != 2,
+            }.get(kind, False)
+            if unfit or relative_cost(entry) * VARIANT_COST.get(kind, 1) > MAX_COST:
+                kind = "volume+8%" if i % 2 else "volume-6%"
             out.append(
                 Entry(
                     key=f"{entry.key}@{kind}",
