@@ -239,7 +239,7 @@ class Attention(nn.Module):
     def _weights(self, affinity: Tensor, basis: Tensor) -> Tensor:
         """Attention before the cutoff, ``(n_rows, n_heads)``."""
         product = affinity * functional.silu(self.key_filter(basis))
-        return functional.silu(product.unflatten(-1, self.heads).sum(dim=-1))
+        return functional.silu(product.view(len(product), *self.heads).sum(dim=-1))
 
     def _value_filters(self, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Filters of messages to scalars, along neighbours' vectors and towards neighbours."""
@@ -249,7 +249,8 @@ class Attention(nn.Module):
 
     def _by_head(self, values: Tensor, weights: Tensor) -> Tensor:
         """Multiply the channels ``(n_rows, n_channels)`` of each head by the head's weight."""
-        return (values.unflatten(-1, self.heads) * weights[..., None]).flatten(-2)
+        by_head = values.view(len(values), *self.heads) * weights[..., None]
+        return by_head.view(values.shape)
 
 
 def _linear(n_in: int, n_out: int, bias: bool = True) -> nn.Linear:
