@@ -1,7 +1,9 @@
 """Checkpoints: exact, readable as data, and broken ones named in one sentence."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +11,11 @@ from atomprint.ground.errors import AtomprintError, DataError, UsageError
 from atomprint.heads.model import Model
 from atomprint.heads.target import Target
 from atomprint.training.checkpoint import FORMAT, ModelInfo, load_model, save_model
+from atomprint.training.predict import predict
+from tests.toy import toy_crystals
 from tests.training.tiny import TINY_MODEL
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 TARGETS = [Target(name="energy", unit="eV"), Target(name="metal", size=2, task="classification")]
 
@@ -66,3 +72,19 @@ def test_damage_is_one_sentence(saved, damage, error, words):
         load_model(folder)
     assert isinstance(caught.value, AtomprintError)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", sorted(GOLDEN.glob("checkpoint_v*")), ids=lambda f: f.name)
+def test_every_frozen_format_still_predicts_the_same(folder):
+    model, _ = load_model(folder)
+    expected = json.loads((folder / "predictions.json").read_text())
+    found = predict(model, toy_crystals(3))
+    assert expected.keys() == found.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
+
+
+def test_the_present_format_is_frozen():
+    assert (GOLDEN / f"checkpoint_v{FORMAT}" / "model.json").is_file(), (
+        "run python -m tests.golden.make_checkpoint for the new format"
+    )
