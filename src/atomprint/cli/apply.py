@@ -59,7 +59,7 @@ def fingerprint(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Compute a fingerprint of every crystal and write it as a table."""
+    """Write a fingerprint of every crystal as a table."""
     chosen = parse_settings(settings or [])
     if "kind" in chosen:
         raise UsageError("the kind is given as an option: --kind")
@@ -89,7 +89,7 @@ def predict(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Predict the properties of crystals with a fine-tuned model."""
+    """Predict properties with a fine-tuned model."""
 
     def compute(bars: Bars) -> "Columns":
         from atomprint import api
@@ -112,7 +112,10 @@ def embed(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Write the features that a trained network has of crystals (the mean over atoms) or atoms."""
+    """Write the features that a trained network sees.
+
+    Of every crystal (the mean over its atoms) or of every atom.
+    """
 
     def compute(bars: Bars) -> "Columns":
         from atomprint import api

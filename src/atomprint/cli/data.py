@@ -47,7 +47,10 @@ ParquetOut = Annotated[
 def inspect(
     path: Crystals, labels: Labels = None, strict: Strict = False, json: Json = False
 ) -> None:
-    """Say what is there and what is wrong: counts, elements, sizes, labels, problems."""
+    """Say what is in some files, and what is wrong.
+
+    Counts, elements, sizes, labels, and every problem by file and id.
+    """
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.data.inspect import inspect as look
         from atomprint.structures.reading import Problem
@@ -99,7 +102,10 @@ def convert(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Read crystals and labels once and write them as Parquet, which reads fastest."""
+    """Write crystals and labels as one Parquet file.
+
+    It reads faster than any other format.
+    """
     check_file(out, ".parquet")
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.structures.writing import write_parquet
@@ -138,7 +144,10 @@ def generate(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Make plausible crystals without labels, to pre-train on; needs atomprint[generate]."""
+    """Make plausible crystals to pre-train on.
+
+    They have no labels. Needs the extra atomprint[generate].
+    """
     check_file(out, ".parquet")
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.data.sources.generated import GeneratorSettings, write_corpus
@@ -174,7 +183,10 @@ def split(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Divide crystals: train.txt, valid.txt and test.txt, an id a line (for --test FILE)."""
+    """Divide crystals into lists of ids.
+
+    Writes train.txt, valid.txt and test.txt, an id a line; finetune takes such a list as --test.
+    """
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.data.splits import split as divide
 

@@ -58,7 +58,10 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of one run or of several.")],
     json: Json = False,
 ) -> None:
-    """Write an HTML report over the runs in a folder: losses, parity, learning curves."""
+    """Write an HTML report over runs in a folder.
+
+    It shows losses, parity, residuals and learning curves, beside what was run.
+    """
     with Bars() as bars, stdout_for_the_answer():
         from atomprint import api
 

@@ -48,7 +48,11 @@ def pretrain(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Pre-train a network on the structural fingerprints of crystals; labels are not looked at."""
+    """Pre-train a network on structural fingerprints.
+
+    The crystals need no labels; labels they have are not looked at. --data and --out are enough,
+    everything else has a default.
+    """
     config, overrides = split_words(words or [])
     if resume is not None and (seed is not None or device is not None):
         raise UsageError("a resumed run keeps its seed and device; leave out --seed and --device")
@@ -170,7 +174,10 @@ def finetune(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Fine-tune a pre-trained network on labels and test it on crystals set aside."""
+    """Fine-tune a pre-trained network on labels.
+
+    It is tested on crystals set aside, which decide nothing before.
+    """
     config, overrides = split_words(words or [])
     check_folder(out)
     with Bars() as bars, stdout_for_the_answer():
