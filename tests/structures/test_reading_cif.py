@@ -273,6 +273,13 @@ def test_uncertainties_and_decimal_shifts(tmp_path):
     np.testing.assert_allclose(crystal.frac[1], [0.375, 0.8, 0.8], atol=1e-12)
 
 
+def test_rounded_thirds_in_operations(tmp_path):
+    operations = ("x,y,z", "-y,x-y,z+0.333", "y-x,-x,0.6667+z")
+    text = cif("Te1 0.26 0 0.1", cell=(4.5, 4.5, 5.9, 90, 90, 120), operations=operations)
+    crystal = only(tmp_path, text)
+    np.testing.assert_allclose(np.sort(crystal.frac[:, 2]), 0.1 + np.arange(3) / 3, atol=1e-12)
+
+
 def test_cell_of_a_triclinic_crystal(tmp_path):
     crystal = only(tmp_path, cif("Cu1 0 0 0", cell=(4, 5, 6, 80, 95, 110)))
     a, b, c = crystal.cell

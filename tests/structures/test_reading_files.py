@@ -163,6 +163,19 @@ def test_bombs_are_bounded(tmp_path, monkeypatch):
     )
 
 
+def test_long_tar_headers_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 100_000)
+    monkeypatch.setattr(files, "MAX_ARCHIVE_BYTES", 400_000)
+    for name, size in (("long.tar", 300_000), ("end.tar", 90_000)):
+        info = tarfile.TarInfo("header")
+        info.type, info.size = tarfile.XHDTYPE, size
+        with tarfile.open(tmp_path / name, "w") as archive:
+            for _ in range(1 if name == "long.tar" else 5):
+                archive.addfile(info, io.BytesIO(bytes(size)))
+    result = read_crystals(tmp_path)
+    assert [p.kind for p in result.problems] == ["size", "size"]
+
+
 def test_too_many_members(tmp_path, folder, monkeypatch):
     monkeypatch.setattr(files, "MAX_MEMBERS", 3)
     for name in ("c.zip", "c.tar"):

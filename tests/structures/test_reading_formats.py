@@ -15,7 +15,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading import read_crystals
+from atomprint.structures.reading import parquet, read_crystals
 from atomprint.structures.writing import write_parquet
 from tests.structures.crystal_files import EXTXYZ, POSCAR, as_json, structure_dict, write
 
@@ -55,9 +55,10 @@ class TestPoscar:
         assert crystal.id == "a"
         same(crystal, atoms)
 
+    @pytest.mark.parametrize("mode", ["Direct", "Cartesian"])
     @pytest.mark.parametrize("scale", ["2.0", "-180.0", "1.0 2.0 0.5"])
-    def test_scaling_as_pymatgen_or_ase(self, tmp_path, scale):
-        text = POSCAR.replace("\n1.0\n", f"\n{scale}\n", 1)
+    def test_scaling_against_ase(self, tmp_path, scale, mode):
+        text = POSCAR.replace("\n1.0\n", f"\n{scale}\n", 1).replace("Direct", mode)
         path = write(tmp_path / "POSCAR", text)
         (crystal,) = read_crystals(path).crystals
         same(crystal, ase.io.read(path, format="vasp"))
@@ -444,6 +445,15 @@ class TestParquet:
         self.read(tmp_path, id=None, code=["x", "y"])
         result = read_crystals(tmp_path / "t.parquet", id_column="code")
         assert [c.id for c in result.crystals] == ["x", "y"]
+
+    @pytest.mark.parametrize("kind", [pa.list_(pa.int32()), pa.large_list(pa.int32())])
+    def test_slices_of_lists(self, kind):
+        column = pa.array([[1], [2, 3], None, [4, 5]], kind).slice(1)
+        rows = [row if row is None else row.tolist() for row in parquet._rows(column)]
+        assert rows == [[2, 3], None, [4, 5]]
+        fixed = pa.array([[1, 2], None, [3, 4], [5, 6]], pa.list_(pa.int32(), 2)).slice(1, 2)
+        rows = [row if row is None else row.tolist() for row in parquet._rows(fixed)]
+        assert rows == [None, [3, 4]]
 
     def test_sliced_batches_and_nulls(self, tmp_path):
         big = pa.concat_tables([table(id=[f"a{i}", f"b{i}"]) for i in range(1500)])

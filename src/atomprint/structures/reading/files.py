@@ -313,6 +313,8 @@ class _Bounded(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         if size >= 0:
+            if size > MAX_FILE_BYTES + 1:  # a header that claims to be this long
+                raise Refused("size", f"has a part of {size / 2**30:,.3g} GiB")
             self._check(self._file.tell() + size)
             return self._file.read(size)
         data = self._file.read(max(self._limit - self._file.tell(), 0) + 1)
