@@ -69,10 +69,7 @@ def commands_page() -> str:
         line = " ".join(text for text in (path, usage, needed, "[options]") if text)
         parts.append(f"```text\n{line}\n```\n")
         rows = [f"| `{a.metavar or a.name.upper()}` | {_cell(a.help)} | |" for a in arguments]
-        rows += [
-            f"| `{_cell(' '.join([*o.opts, _metavar(o)]).strip())}` | {_cell(o.help)} | {_default(o)} |"
-            for o in options
-        ]
+        rows += [f"| `{_name(o)}` | {_cell(o.help)} | {_default(o)} |" for o in options]
         parts.append("\n".join(["| | | default |", "|---|---|---|", *rows]) + "\n")
     return "\n".join(parts)
 
@@ -83,6 +80,10 @@ def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
             yield from _commands(f"{path} {name}", member)
         else:
             yield f"{path} {name}", member
+
+
+def _name(option: Any) -> str:
+    return _cell(" ".join([*option.opts, _metavar(option)]))
 
 
 def _metavar(option: Any) -> str:

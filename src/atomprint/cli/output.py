@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from atomprint.structures.reading import Problem
@@ -45,7 +45,7 @@ def plain(value: Any) -> Any:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a small table on standard output; the first column is text, the others numbers."""
+    """Print a small table on standard output; the first column may fold, the others not."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -53,7 +53,10 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        first = index == 0
+        table.add_column(
+            name, justify="left" if first else "right", overflow="fold", no_wrap=not first
+        )
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
     Console(file=sys.stdout, highlight=False).print(table)
@@ -100,4 +103,5 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def percent(value: float | None) -> str:
     """Write a gain for a table."""
-    return "-" if value is None else f"{100 * value:+.1f} %"
+    # Adding zero keeps a rounded -0.0 from showing its sign.
+    return "-" if value is None else f"{round(100 * value, 1) + 0.0:+.1f} %"

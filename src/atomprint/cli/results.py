@@ -19,31 +19,25 @@ def print_results(results: Sequence[Mapping[str, Any]], name: str) -> None:
         Of the labelled set.
     """
     metric = results[0]["metric"]
-    with_twin = "twin_value" in results[0]
-    header = ["set", "target", "labels", "test", f"{metric}"]
-    if with_twin:
-        header = [*header[:4], f"twin's {metric}", f"pre-trained {metric}", "gain"]
-    print_table(header, _rows(results, name, with_twin))
+    header = ["set", "labels", "test", metric]
+    if "twin_value" in results[0]:
+        header = ["set", "labels", "test", f"twin's\n{metric}", f"pre-trained\n{metric}", "gain"]
+        header += ["seeds"]
+    print_table(header, _rows(results, name))
 
 
-def _rows(
-    results: Sequence[Mapping[str, Any]], name: str, with_twin: bool
-) -> Iterator[Sequence[str]]:
+def _rows(results: Sequence[Mapping[str, Any]], name: str) -> Iterator[Sequence[str]]:
     ordered = sorted(results, key=lambda row: str(row["target"]))
     for target, group in groupby(ordered, key=lambda row: str(row["target"])):
         rows = list(group)
-        unit = rows[0]["unit"]
-        first = [name, target, str(rows[0]["n_train"]), str(rows[0]["n_test"])]
-        value = _mean(rows, "value")
-        if not with_twin:
-            yield [*first, _with_unit(value, unit)]
+        unit = f" ({rows[0]['unit']})" if rows[0]["unit"] else ""
+        first = [f"{name}: {target}{unit}", str(rows[0]["n_train"]), str(rows[0]["n_test"])]
+        value = number(_mean(rows, "value"))
+        if "twin_value" not in rows[0]:
+            yield [*first, value]
             continue
-        yield [
-            *first,
-            _with_unit(_mean(rows, "twin_value"), unit),
-            _with_unit(value, unit),
-            gain_with_spread([row["gain"] for row in rows]),
-        ]
+        gain = gain_with_spread([row["gain"] for row in rows])
+        yield [*first, number(_mean(rows, "twin_value")), value, gain, str(len(rows))]
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
@@ -51,16 +45,12 @@ def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def _with_unit(value: float | None, unit: str) -> str:
-    return f"{number(value)} {unit}".rstrip()
-
-
 def gain_with_spread(gains: Sequence[float | None]) -> str:
-    """Mean gain over seeds ± its standard deviation, with the number of seeds."""
+    """Mean gain over seeds ± its standard deviation."""
     known = [gain for gain in gains if gain is not None]
     if not known:
         return "-"
     mean = percent(statistics.fmean(known))
     if len(known) == 1:
-        return f"{mean} (1 seed)"
-    return f"{mean[:-2]} ± {100 * statistics.stdev(known):.1f} % ({len(known)} seeds)"
+        return mean
+    return f"{mean[:-2]} ± {100 * statistics.stdev(known):.1f} %"

@@ -18,6 +18,8 @@ from atomprint.evaluation.runs import Run, numbers
 # Okabe & Ito's colours keep apart for every kind of colour vision.
 PRETRAINED, TWIN = "#0072B2", "#D55E00"
 OTHERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Points beyond which a cloud is drawn as a picture: each would be an element of the page.
+MANY = 2_000
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -82,38 +84,50 @@ def finetuning_curves(run: Run) -> str:
 def parity(run: Run, row: dict[str, Any]) -> str:
     """Test predictions against labels, and how the errors are distributed."""
     target = row["target"]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.4, 3.6))
-        left, right = figure.subplots(1, 2)
-        wanted = np.array(numbers(run, target, "test"))
-        limit = 0.0
+    wanted = np.array(numbers(run, target, "test"))
+    arms = [
+        (color, label, np.array(numbers(run, f"{target}_{suffix}", "test")))
         for suffix, color, label in (
             ("twin", TWIN, "from scratch"),
             ("predicted", PRETRAINED, "pre-trained"),
-        ):
-            column = f"{target}_{suffix}"
-            if column not in run.predictions:
-                continue
-            found = np.array(numbers(run, column, "test"))
-            left.plot(wanted, found, ".", color=color, ms=4, alpha=0.6, label=label)
-            residual = found - wanted
-            residual = residual[np.isfinite(residual)]
-            if residual.size:
-                limit = max(limit, float(np.quantile(np.abs(residual), 0.98)))
-                right.hist(
-                    residual, bins=np.linspace(-limit or -1, limit or 1, 41), color=color,
-                    alpha=0.55, label=label,
-                )  # fmt: skip
-        known = wanted[np.isfinite(wanted)]
+        )
+        if f"{target}_{suffix}" in run.predictions
+    ]
+    known = wanted[np.isfinite(wanted)]
+    residuals = [(found - wanted)[np.isfinite(found - wanted)] for _, _, found in arms]
+    # One scale for both histograms; the farthest 2 % are counted in the outermost bars.
+    everything = np.abs(np.concatenate([*residuals, np.zeros(1)]))
+    limit = float(np.quantile(everything, 0.98)) or 1.0
+    bins = np.linspace(-limit, limit, 41)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.4, 3.6))
+        left, right = figure.subplots(1, 2)
+        for (color, label, found), residual in zip(arms, residuals, strict=True):
+            left.plot(
+                wanted, found, ".", color=color, ms=4, alpha=0.6, label=label,
+                rasterized=len(wanted) > MANY,
+            )  # fmt: skip
+            right.hist(
+                np.clip(residual, -limit, limit), bins=bins, histtype="stepfilled", alpha=0.2,
+                color=color,
+            )  # fmt: skip
+            right.hist(
+                np.clip(residual, -limit, limit), bins=bins, histtype="step", lw=1.5, color=color
+            )
         if known.size:
             ends = [known.min(), known.max()]
             left.plot(ends, ends, color="black", lw=0.8)
-        unit = f" ({row['unit']})" if row.get("unit") else ""
-        left.set(xlabel=f"{target}{unit}", ylabel="predicted")
-        right.set(xlabel=f"predicted - label{unit}", ylabel="test crystals")
+        left.set(xlabel=_label(target, row), ylabel="predicted")
+        right.set(xlabel=_label("predicted - label", row), ylabel="test crystals")
         left.legend(frameon=False, fontsize=8)
         figure.tight_layout()
         return _svg(figure)
+
+
+def _label(name: str, row: dict[str, Any]) -> str:
+    unit = f" ({row['unit']})" if row.get("unit") else ""
+    # A dollar sign would begin a formula.
+    return f"{name}{unit}".replace("$", r"\$")
 
 
 def learning_curve(rows: Sequence[dict[str, Any]]) -> str:
@@ -137,9 +151,10 @@ def learning_curve(rows: Sequence[dict[str, Any]]) -> str:
             low = mean - np.array([min(groups[n]) for n in x])
             high = np.array([max(groups[n]) for n in x]) - mean
             axes.errorbar(x, mean, [low, high], color=color, marker="o", capsize=3, label=label)
-        unit = f" ({rows[0]['unit']})" if rows[0].get("unit") else ""
-        axes.set(
-            xlabel="labels", ylabel=f"test {rows[0]['metric']}{unit}", xscale="log", yscale="log"
-        )
+        axes.set(xlabel="labels", xscale="log", yscale="log")
+        axes.set_ylabel(_label(f"test {rows[0]['metric']}", rows[0]))
+        ticks = sorted({row["n_train"] for row in rows})
+        axes.set_xticks(ticks, [str(n) for n in ticks])
+        axes.set_xticks([], minor=True)
         axes.legend(frameon=False, fontsize=8)
         return _svg(figure)

@@ -47,9 +47,10 @@ def write_report(folder: Path) -> Path:
         version=atomprint.__version__,
         verdicts=[verdict(rows) for rows in _groups(tuned).values()],
         table=[summarize(rows) for rows in _groups(tuned).values()],
+        many_sets=len({data for data, _, _ in _groups(tuned)}) > 1,
         curves=[
             {"target": rows[0]["target"], "figure": Markup(figures.learning_curve(rows))}
-            for rows in _by_target(tuned).values()
+            for rows in _by_target(tuned)
             if len({row["n_train"] for row in rows}) > 1
         ],
         pretraining=[_describe_pretraining(r) for r in runs if r.kind == "pretrain"],
@@ -63,21 +64,22 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def _groups(runs: list[Run]) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """Rows of all runs that differ only by their seed."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+def _groups(runs: list[Run]) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
+    """Rows of all runs that differ only by their seed: same data, target and labels."""
+    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
+        data = str(run.about.get("data", {}).get("hash", ""))
         for row in run.results:
-            groups[row["target"], row["n_train"]].append(row)
-    return dict(sorted(groups.items()))
+            groups[data, row["target"], row["n_train"]].append({**row, "data": data[:6]})
+    return dict(sorted(groups.items(), key=lambda item: (item[0][1], item[0][0], item[0][2])))
 
 
-def _by_target(runs: list[Run]) -> dict[str, list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for run in runs:
-        for row in run.results:
-            groups[row["target"]].append(row)
-    return groups
+def _by_target(runs: list[Run]) -> list[list[dict[str, Any]]]:
+    """Rows of all runs on the same data and target, whatever their number of labels."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for (data, target, _), rows in _groups(runs).items():
+        groups[data, target] += rows
+    return list(groups.values())
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -90,6 +92,7 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
     gains = [r["gain"] for r in rows if r.get("gain") is not None]
     return {
         "target": rows[0]["target"],
+        "data": rows[0].get("data", ""),
         "unit": rows[0]["unit"],
         "metric": rows[0]["metric"],
         "n_train": rows[0]["n_train"],
@@ -102,6 +105,7 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "gain_max": max(gains, default=None),
         "wins": sum(g > 0 for g in gains),
         "seconds": sum(r["seconds"] for r in rows),
+        "twin_seconds": sum(r.get("twin_seconds", 0.0) for r in rows),
     }
 
 
@@ -111,12 +115,15 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     name = f"{line['target']} with {line['n_train']} labels"
     if line["gain"] is None:
         return f"{name}: there is no from-scratch twin to compare with."
-    seeds = f"{line['wins']} of {line['seeds']} seed{'s' if line['seeds'] > 1 else ''}"
     change = f"{abs(line['gain']) * 100:.0f} % {'lower' if line['gain'] >= 0 else 'higher'}"
-    spread = f" [{line['gain_min'] * 100:.0f}, {line['gain_max'] * 100:.0f}]"
+    if line["seeds"] == 1:
+        better = "better" if line["gain"] > 0 else "not better"
+        return f"{name}: the pre-trained network is {better} (one seed): error {change}."
+    sign = 100 if line["gain"] >= 0 else -100
+    low, high = sorted((sign * line["gain_min"], sign * line["gain_max"]))
     return (
-        f"{name}: the pre-trained network is better in {seeds}; "
-        f"its error is {change} than from scratch{spread if line['seeds'] > 1 else ''}."
+        f"{name}: the pre-trained network is better in {line['wins']} of {line['seeds']} seeds: "
+        f"error {change} [{low:.0f}, {high:.0f}]."
     )
 
 
@@ -145,9 +152,18 @@ def _describe_finetuning(run: Run) -> dict[str, Any]:
 
 def _record(run: Run) -> dict[str, Any]:
     environment = run.about.get("environment", {})
+    versions = environment.get("versions", {})
+    facts = {
+        **{f"data, {name}": value for name, value in run.about.get("data", {}).items()},
+        "processor": environment.get("processor"),
+        "platform": environment.get("platform"),
+        "Python": environment.get("python"),
+        "packages": ", ".join(f"{name} {value}" for name, value in versions.items()),
+        "commit": environment.get("commit"),
+        "command": " ".join(environment.get("command", [])),
+    }
     return {
-        "data": run.about.get("data", {}),
-        "hardware": environment.get("processor", ""),
-        "versions": environment.get("versions", {}),
+        "n_crystals": run.about.get("data", {}).get("n_crystals"),
+        "facts": {name: value for name, value in facts.items() if value not in (None, "")},
         "settings": yaml.safe_dump(run.about.get("settings", {}), sort_keys=False),
     }
