@@ -628,6 +628,8 @@ VALENCE = {
 
 #: Expected relative cost above which parents wait for the end of the plan.
 MAX_COST = 60.0
+#: Parents up to this expected relative cost get a variant even if the regular round skips them.
+EXTRA_VARIANT_COST = 11.0
 #: Loss of symmetry of a variant of a cubic crystal.
 VARIANT_COST = {"tetragonal+4%": 3, "rhombohedral+4%": 4, "off-centre": 4, "rattle": 12}
 
@@ -701,6 +703,22 @@ def plan(seed: int = 20, variant_every: int = 3) -> list[Entry]:
                     parent=entry.key,
                 )
             )
+    # one more round of cheap variants, larger volume changes, for parents that have none
+    done = {e.parent for e in out if e.parent}
+    cheap = [parents[j] for j in order if costs[j] <= EXTRA_VARIANT_COST]
+    for i, entry in enumerate(e for e in cheap if e.key not in done and len(set(e.numbers)) > 1):
+        kind = ("volume-12%", "volume+20%")[i % 2]
+        out.append(
+            Entry(
+                key=f"{entry.key}@{kind}",
+                prototype=entry.prototype,
+                variant=kind,
+                numbers=entry.numbers,
+                cell=[],
+                frac=[],
+                parent=entry.key,
+            )
+        )
     if len({e.key for e in out}) != len(out):
         raise ValueError("duplicate key in the plan")
     return out
