@@ -132,9 +132,7 @@ def main() -> None:
     settings = PretrainSettings()
     settings = settings.model_copy(
         update={
-            "loop": settings.loop.model_copy(
-                update={"n_steps": arguments.n_steps, "device": "cpu"}
-            )
+            "loop": settings.loop.model_copy(update={"n_steps": arguments.n_steps, "device": "cpu"})
         }
     )
     work = arguments.work or arguments.out.with_suffix("")

@@ -19,9 +19,7 @@ MEMBERS = (
 
 def build(**settings):
     torch.manual_seed(0)
-    objective = FingerprintObjective(
-        FingerprintObjectiveSettings(fingerprints=MEMBERS, **settings)
-    )
+    objective = FingerprintObjective(FingerprintObjectiveSettings(fingerprints=MEMBERS, **settings))
     model = Model(TINY_MODEL, objective.targets)
     graph = collate(toy_crystals(16), objective.cutoff).graph
     objective.fit_standardizers(model, [graph])
@@ -44,7 +42,7 @@ def test_targets_are_the_fingerprints_and_have_unit_spread():
 
 
 def test_the_root_keeps_signs():
-    plain, *_ , graph = build(transform="none")
+    plain, *_, graph = build(transform="none")
     rooted, *_ = build(transform="root")
     for name, value in plain.values(graph).items():
         torch.testing.assert_close(

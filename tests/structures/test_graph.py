@@ -57,7 +57,9 @@ def test_edges_are_sorted_and_vectors_point_to_the_neighbour():
     graph = GraphBatch.from_crystals(crystals, 5.0, torch.float64)
     key = graph.center_index * graph.n_atoms + graph.neighbor_index
     assert (key.diff() >= 0).all()
-    assert (graph.crystal_index[graph.center_index] == graph.crystal_index[graph.neighbor_index]).all()
+    assert (
+        graph.crystal_index[graph.center_index] == graph.crystal_index[graph.neighbor_index]
+    ).all()
     assert float(graph.distances.max()) < 5.0
     # Every edge has its mirror image: full lists.
     total = torch.zeros(3, dtype=torch.float64).add(graph.edge_vectors.sum(0))

@@ -87,9 +87,7 @@ def plan_batches(
     return batches
 
 
-def collate(
-    crystals: Sequence[Crystal], cutoff: float, labels: Sequence[LabelSpec] = ()
-) -> Batch:
+def collate(crystals: Sequence[Crystal], cutoff: float, labels: Sequence[LabelSpec] = ()) -> Batch:
     """Build one batch with the labels asked for; a crystal without one gets NaN.
 
     Raises
