@@ -274,7 +274,7 @@ def test_counts_and_summary(tmp_path):
     result = read_crystals(tmp_path)
     assert result.n_skipped == 3
     assert result.counts() == {"broken": 2, "overlap": 1}
-    assert result.summary()[0] == "1 crystals read, 3 left out"
+    assert result.summary()[0] == "1 crystal read, 3 left out"
     assert result.summary()[1] == f"2 × {KINDS['broken']}"
 
 

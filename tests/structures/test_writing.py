@@ -85,3 +85,18 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(UsageError, match="cannot be written"):
         write_parquet(tmp_path / "absent" / "c.parquet", [first])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "c.parquet"
+    write_parquet(path, crystals()[:2])
+
+    def full(table, target, **options):
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(UsageError, match="cannot be written: No space left"):
+        write_parquet(path, crystals())
+    assert [p.name for p in tmp_path.iterdir()] == ["c.parquet"]
+    assert len(read_crystals(path).crystals) == 2

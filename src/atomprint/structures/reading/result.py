@@ -86,7 +86,8 @@ class ReadResult:
 
     def summary(self) -> list[str]:
         """Sentences for a person: how many were read, how many not and why, then the notes."""
-        lines = [f"{len(self.crystals):,} crystals read, {self.n_skipped:,} left out"]
+        crystals = "1 crystal" if len(self.crystals) == 1 else f"{len(self.crystals):,} crystals"
+        lines = [f"{crystals} read, {self.n_skipped:,} left out"]
         lines += [f"{count:,} × {KINDS[kind]}" for kind, count in self.counts().items()]
         return lines + self.notes
 
