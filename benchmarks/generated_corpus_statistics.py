@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from atomprint.data.sources.generated.chemistry import chemical_class
 from atomprint.data.sources.generated.relaxation import periodic_pairs
+from atomprint.ground import elements
 
 HERE = Path(__file__).parent
 EMBEDDED = HERE.parent / "src/atomprint/data/embedded/corpus.parquet"
-SYMBOLS = ["X", "H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "Ar", "K", "Ca", "Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As", "Se", "Br", "Kr", "Rb", "Sr", "Y", "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In", "Sn", "Sb", "Te", "I", "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb", "Lu", "Hf", "Ta", "W", "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U", "Np", "Pu"]
 MIN_COUNT = 30
 """Bonds that an element pair needs in both files to be compared."""
 REACH = 4.5
@@ -35,14 +35,14 @@ Floats = NDArray[np.float64]
 def describe(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Everything the comparison needs of one file."""
     n_atoms = np.array([len(r["numbers"]) for r in rows])
-    kinds = [sorted({SYMBOLS[z] for z in r["numbers"]}) for r in rows]
+    kinds = [sorted({elements.symbols[z] for z in r["numbers"]}) for r in rows]
     contact: dict[str, list[float]] = defaultdict(list)
     coordination: dict[str, list[float]] = defaultdict(list)
     volume: dict[str, list[float]] = defaultdict(list)
     for row, symbols in zip(rows, kinds, strict=True):
         cell = np.array(row["cell"], dtype=np.float64).reshape(3, 3)
         frac = np.array(row["frac"], dtype=np.float64).reshape(-1, 3)
-        names = np.array([SYMBOLS[z] for z in row["numbers"]])
+        names = np.array([elements.symbols[z] for z in row["numbers"]])
         volume[chemical_class(set(symbols))].append(abs(np.linalg.det(cell)) / len(names))
         i, j, _, d = periodic_pairs(cell, frac, REACH)
         first, second = np.concatenate([i, j]), np.concatenate([j, i])
@@ -78,14 +78,15 @@ def kolmogorov_smirnov(a: Floats, b: Floats) -> float:
 
 
 def shares(counter: Counter[Any], n: int) -> dict[str, float]:
+    """Counts as fractions of ``n``, sorted by name."""
     return {str(k): round(v / n, 4) for k, v in sorted(counter.items(), key=lambda kv: str(kv[0]))}
 
 
-def compare_samples(
-    ours: dict[str, Floats], real: dict[str, Floats]
-) -> dict[str, float | int]:
+def compare_samples(ours: dict[str, Floats], real: dict[str, Floats]) -> dict[str, float | int]:
     """Medians and shapes of the distributions that both files hold enough of."""
-    both = [k for k in sorted(ours) if len(ours[k]) >= MIN_COUNT and len(real.get(k, [])) >= MIN_COUNT]
+    both = [
+        k for k in sorted(ours) if len(ours[k]) >= MIN_COUNT and len(real.get(k, [])) >= MIN_COUNT
+    ]
     error = np.array([np.median(ours[k]) / np.median(real[k]) - 1.0 for k in both])
     weight = np.array([len(real[k]) for k in both], dtype=float)
     ks = np.array([kolmogorov_smirnov(ours[k], real[k]) for k in both])
@@ -114,16 +115,19 @@ def halves(rows: list[dict[str, Any]]) -> dict[str, Any]:
     a, b = describe(rows[::2]), describe(rows[1::2])
     return {
         "nearest_neighbour": compare_samples(a["contact"], b["contact"]),
-        "coordination_ks": compare_samples(a["coordination"], b["coordination"])["weighted_mean_ks"],
+        "coordination_ks": compare_samples(a["coordination"], b["coordination"])[
+            "weighted_mean_ks"
+        ],
         "element_pair_overlap": overlap(a["pairs"], b["pairs"]),
     }
 
 
 def main() -> None:
+    """Read both files, compare, write and print the aggregates."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--real", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, default=EMBEDDED)
-    parser.add_argument("--n-real", type=int, default=14000, help="Real crystals compared.")
+    parser.add_argument("--n-real", type=int, default=8000, help="Real crystals compared.")
     parser.add_argument("--max-atoms", type=int, default=40)
     parser.add_argument(
         "--out", type=Path, default=HERE / "results/generated_corpus_statistics.json"

@@ -89,6 +89,8 @@ W6:1.921 Re7:1.97 Ru4:1.834 Rh3:1.791 Pd2:1.792 Pt2:1.768 Pt4:1.879 Os8:1.92 Ir4
 Hg2:1.972 Hg1:1.90 Tl1:2.172 Tl3:2.003 Pb2:2.112 Pb4:2.042 Bi3:2.094 Bi5:2.06 Th4:2.167 U6:2.075
 U4:2.112
 """
+# States that formal counting gives to cyanides, oxalates, hydrazine and clusters: no bond valences.
+_NOT_IONS = {"C2", "C3", "As2", "N1", "P4", "In2"}
 # Ions that prefer two ligands only beside oxygen: coordination number by softer anions.
 _SOFT_COORDINATION = {"Cu1": 4.0, "Ag1": 4.0, "Hg2": 4.0, "Au1": 3.0}
 # Large soft anions crowd: fewer of them fit around a cation than oxygen.
@@ -99,11 +101,15 @@ _COORDINATION_BY_OXYGEN = _table(_COORDINATION)
 _R0_BY_OXYGEN = _table(_R0_OXYGEN)
 
 
+def softness(anions: tuple[str, ...]) -> float:
+    """Share of anions other than O, F, N and H."""
+    return sum(a not in _CROWDING for a in anions) / len(anions)
+
+
 def usual_coordination(symbol: str, charge: int, anions: tuple[str, ...] = ("O",)) -> float:
     """Average coordination number of a cation beside these anions."""
-    soft = sum(a not in _CROWDING for a in anions) / len(anions)
     label = f"{symbol}{charge}"
-    if soft > 0.5 and label in _SOFT_COORDINATION:
+    if softness(anions) > 0.5 and label in _SOFT_COORDINATION:
         return _SOFT_COORDINATION[label]
     by_oxygen = _COORDINATION_BY_OXYGEN.get(label, 8.0 if charge <= 1 else 6.0)
     return by_oxygen * sum(_CROWDING.get(a, 0.82) for a in anions) / len(anions)
@@ -175,8 +181,10 @@ class Chemistry:
         Bond-valence softness by element.
     species : tuple of Species
         Ions with a known frequency.
-    species_bond_r : array
-        Bond-valence size of each ion, Å.
+    bond_r : array
+        Bond-valence size by element, Å.
+    species_bond_shift : array
+        Å; what to add to it for each cation beside oxygen (measured minus computed).
     frequency : array
         Share of ICSD entries of the element that have this oxidation state.
     ionic_radius : array
@@ -198,10 +206,10 @@ class Chemistry:
     negativity: Floats
     bond_c: Floats
     species: tuple[Species, ...]
-    species_index: dict[Species, int]
     species_element: np.ndarray[Any, np.dtype[np.int64]]
     species_charge: Floats
-    species_bond_r: Floats
+    bond_r: Floats
+    species_bond_shift: Floats
     frequency: Floats
     ionic_radius: Floats
     coordination: Floats
@@ -256,6 +264,7 @@ def load_chemistry() -> Chemistry:
                 for sp, n in counts.items()
                 if sp.symbol in index
                 and n >= 0.02 * per_element.get(sp.symbol, 1)
+                and f"{sp.symbol}{sp.charge}" not in _NOT_IONS
                 and (sp.charge > 0 or ANION_CHARGE.get(sp.symbol) == sp.charge)
             ),
             key=lambda sp: (sp.symbol, sp.charge),
@@ -272,7 +281,7 @@ def load_chemistry() -> Chemistry:
     measured = np.array(
         [_R0_BY_OXYGEN.get(f"{sp.symbol}{sp.charge}", r0[k]) for k, sp in enumerate(species)]
     )
-    species_bond_r = bond_r[element] + np.where(charge > 0, measured - r0, 0.0)
+    species_bond_shift = np.where(charge > 0, measured - r0, 0.0)
     r0 = np.where(charge > 0, measured, r0)
     radii = r0 - BOND_VALENCE_B * np.log(np.maximum(charge, 1.0) / 6.0) - _OXYGEN_RADIUS
 
@@ -298,10 +307,10 @@ def load_chemistry() -> Chemistry:
         negativity=np.array([float(e.X) for e in elements]),
         bond_c=bond_c,
         species=species,
-        species_index={sp: k for k, sp in enumerate(species)},
         species_element=element,
         species_charge=charge,
-        species_bond_r=species_bond_r,
+        bond_r=bond_r,
+        species_bond_shift=species_bond_shift,
         frequency=frequency,
         ionic_radius=radii,
         coordination=np.array([usual_coordination(sp.symbol, sp.charge) for sp in species]),

@@ -8,7 +8,7 @@ from math import gcd
 
 import numpy as np
 
-from .chemistry import Chemistry, chemical_class, usual_coordination
+from .chemistry import Chemistry, chemical_class, softness, usual_coordination
 from .prototypes import Prototype
 from .relaxation import (
     BOND_VALENCE_B,
@@ -32,10 +32,16 @@ _CLASS_ANIONS = {
 # Types with these elements that no oxidation states balance are molecules or peroxides.
 _NO_METAL = {"O", "F", "Cl", "Br", "I", "H"}
 
+# Most ternary intermetallics hold a large electropositive metal.
+_LARGE = {
+    "Na", "K", "Ca", "Sr", "Ba", "Sc", "Y", "La", "Ce", "Pr", "Nd", "Sm", "Gd", "Ho", "Er", "Lu",
+    "Th", "U", "Pu", "Hf", "Zr",
+}  # fmt: skip
+
 # Number of elements of a crystal found by search: the prototypes supply the simpler ones.
 _N_KINDS = {
-    "oxide": {3: 0.5, 4: 0.34, 5: 0.16}, "halide": {3: 0.7, 4: 0.3},
-    "chalcogenide": {3: 0.65, 4: 0.35}, "nitride": {3: 0.7, 4: 0.3}, "pnictide": {3: 0.8, 4: 0.2},
+    "oxide": {3: 0.52, 4: 0.3, 5: 0.18}, "halide": {3: 0.85, 4: 0.15},
+    "chalcogenide": {3: 0.8, 4: 0.2}, "nitride": {3: 0.8, 4: 0.2}, "pnictide": {3: 0.8, 4: 0.2},
     "hydride": {3: 0.8, 4: 0.2},
 }  # fmt: skip
 
@@ -103,7 +109,9 @@ class Decorator:
     # -- prototypes ---------------------------------------------------------------------------
 
     def _choose(self, pool: list[Prototype]) -> Prototype:
-        weight = np.array([p.popularity for p in pool])
+        weight = np.array(
+            [p.popularity * (1.0 if p.ionic or not _LARGE & set(p.element) else 2.5) for p in pool]
+        )
         return pool[int(self.rng.choice(len(pool), p=weight / weight.sum()))]
 
     def _groups(self, prototype: Prototype, split: float) -> Ints:
@@ -152,7 +160,7 @@ class Decorator:
         if route == "ordered":
             pool = [p for p in pool if 2 * p.n_atoms <= min(self.max_atoms, 32)]
         prototype = self._choose(pool)
-        kinds = self._groups(prototype, 0.25 if route != "ordered" else 0.1)
+        kinds = self._groups(prototype, 0.15 if route != "ordered" else 0.05)
         cell, frac, orbit = prototype.cell, prototype.frac, prototype.orbit
         if route == "ordered":
             cell, frac, orbit = self._supercell(prototype)
@@ -249,10 +257,14 @@ class Decorator:
         symbols = {chem.species[s].symbol for s in species if chem.species_charge[s] > 0}
         return not ("H" in symbols and lowest_anion < 3.0)
 
+    def _anions(self, species: Ints) -> tuple[str, ...]:
+        chem = self.chemistry
+        return tuple(chem.species[s].symbol for s in species if chem.species[s].charge < 0)
+
     def _strength(self, species: Ints) -> Floats:
         """Usual bond valence of each cation beside these anions."""
         chem = self.chemistry
-        anions = tuple(chem.species[s].symbol for s in species if chem.species[s].charge < 0)
+        anions = self._anions(species)
         return np.array(
             [
                 max(sp.charge, 0) / usual_coordination(sp.symbol, sp.charge, anions)
@@ -265,7 +277,10 @@ class Decorator:
         chem = self.chemistry
         element = chem.species_element[species][kind]
         charge = chem.species_charge[species][kind]
-        r, c = chem.species_bond_r[species][kind], chem.bond_c[element]
+        # parameters measured with oxygen carry over to soft anions by half
+        share = 1.0 - 0.5 * softness(self._anions(species))
+        r = chem.bond_r[element] + share * chem.species_bond_shift[species][kind]
+        c = chem.bond_c[element]
         i, j, _, distance = periodic_pairs(cell, frac, 5.5)
         bonded = charge[i] * charge[j] < 0
         r0 = bond_length_parameter(r[i], c[i], r[j], c[j])[bonded]
@@ -291,12 +306,15 @@ class Decorator:
         n_kinds = int(rng.choice([1, 2, 3, 4], p=[0.02, 0.4, 0.56, 0.02]))
         prototype = self._choose([p for p in self.metals if len(set(p.element)) == n_kinds])
         kinds = self._groups(prototype, 0.12 if len(set(prototype.element)) > 1 else 0.0)
-        want = self.appetite("metal") * chem.share["metal"] ** 0.5
+        want = self.appetite("metal") ** 1.5 * chem.share["metal"] ** 0.5
         chosen: list[int] = []
         for k in range(int(kinds.max()) + 1):
             native = chem.index[prototype.element[int(np.flatnonzero(kinds == k)[0])]]
-            step = np.abs(chem.mendeleev - chem.mendeleev[native]) / 7.0
-            size = (chem.radius / chem.radius[native] - 1.0) / 0.12
+            step = np.abs(chem.mendeleev - chem.mendeleev[native]) / 9.0
+            # the scale puts lithium beside sodium only; in metals it stands in for magnesium too
+            lithium, magnesium = chem.index["Li"], chem.index["Mg"]
+            step[lithium] = min(step[lithium], step[magnesium])
+            size = (chem.radius / chem.radius[native] - 1.0) / 0.14
             weight = want * np.exp(-step - 0.5 * size**2)
             chi = chem.negativity
             weight[(chi > 2.56) & (np.arange(len(chi)) != native)] = 0.0
@@ -370,7 +388,10 @@ class Decorator:
             chi = chem.negativity[chem.species_element]
             weight = weight * (chi < chi[anions].min() - 0.2)
             weight[np.isin(chem.species_element, chem.species_element[cations + anions])] = 0.0
-            weight[chem.species_charge > 4] *= 1.0 if kind == "oxide" else 0.2
+            if kind != "oxide":
+                weight[chem.species_charge > 4] *= 0.2
+            if kind == "halide":
+                weight = weight * np.exp(-0.5 * np.maximum(chem.species_charge - 2.0, 0.0))
             cations.append(int(rng.choice(len(weight), p=weight / weight.sum())))
         species = np.array(cations + anions)
         if not self._plausible_ions(species):
@@ -402,7 +423,9 @@ class Decorator:
         counts = balanced[int(rng.integers(len(balanced)))]
         total = int(counts.sum())
         multiples = [z for z in (1, 2, 4) if 6 <= z * total <= min(34, self.max_atoms)] or [1]
-        return species, counts * int(rng.choice(multiples))
+        # known compounds have several formula units in a cell more often than one
+        weight = np.sqrt(multiples)
+        return species, counts * int(rng.choice(multiples, p=weight / weight.sum()))
 
 
 CLASS_WEIGHT = {

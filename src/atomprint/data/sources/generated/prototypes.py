@@ -589,7 +589,7 @@ TEXTBOOK: tuple[tuple[str, str, str, str, float], ...] = (
         3,
     ),
     ("CeFeSi", "P4/nmm", "4.06 4.06 6.9 90 90 90", "Ce .5 0 .67; Fe 0 0 0; Si .5 0 .18", 3),
-    ("antiperovskite", "Pm-3m", "4.9 4.9 4.9 90 90 90", "Sn 0 0 0; C .5 .5 .5; Y .5 .5 0", 5),
+    ("antiperovskite", "Pm-3m", "4.9 4.9 4.9 90 90 90", "Sn 0 0 0; C .5 .5 .5; Y .5 .5 0", 2),
     ("full-Heusler", "Fm-3m", "6.0 6.0 6.0 90 90 90", "Cu .25 .25 .25; Mn 0 0 0; Al .5 .5 .5", 10),
     ("half-Heusler", "F-43m", "6.0 6.0 6.0 90 90 90", "Zr 0 0 0; Ni .25 .25 .25; Sn .5 .5 .5", 7),
 )
@@ -611,7 +611,7 @@ _POPULAR: dict[str, float] = {
     "AB3C_hR10_148_c_f_c": 3, "A2BC4_tI14_82_bc_a_g": 3, "A2BC4D_tI16_121_d_a_i_b": 3,
     "A2B3_hR10_167_c_e": 2, "AB2_tP6_136_f_a": 2, "A2B_tP6_136_f_a": 3, "AB2_hP3_164_a_d": 3,
     "A2B3_tP10_127_g_ah": 2, "AB_hP2_187_d_a": 1, "A_cF4_225_a": 2, "A_cI2_229_a": 2,
-    "A_hP2_194_c": 2, "ABC2_hP8_194_d_a_f": 4, "AB2_tI6_139_a_e": 2, "A3B_hP8_194_h_c": 3,
+    "A_hP2_194_c": 2, "ABC2_hP8_194_d_a_f": 2, "AB2_tI6_139_a_e": 2, "A3B_hP8_194_h_c": 3,
     "A3B_cP8_223_c_a": 3, "ABC_cP12_198_a_a_a": 3, "A12B_tI26_139_fij_a": 1,
     "ABC6D2_mC40_15_e_e_3f_f": 3, "A2B_tP6_129_ac_c": 3,
 }  # fmt: skip
