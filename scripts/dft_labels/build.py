@@ -477,7 +477,7 @@ def settings() -> dict[str, Any]:
         "energy": "extrapolated to zero smearing",
         "scf_convergence": CONVERGENCE,
         "relativity": "scalar-relativistic, no spin-orbit coupling",
-        "spin": "unpolarised except the bcc Fe, hcp Co and fcc Ni references and O2",
+        "spin": "unpolarised except the fcc Ni reference and O2",
         "search_kpoint_density_per_inverse_angstrom": SEARCH_DENSITY,
     }
 
