@@ -130,8 +130,10 @@ def cost_sentence(cost: dict[str, Any]) -> str:
     """Median cost of the project's own DFT labels."""
     return (
         f"The {cost['n_crystals']} crystals of the embedded labelled set took a median of "
-        f"{cost['median_cpu_seconds']:.1f} CPU seconds each ({cost['total_cpu_seconds'] / 3600:.1f} "
-        f"CPU hours in all; {cost['code']}, one core of {cost['hardware']}), at the modest settings "
+        f"{cost['label_cpu_seconds']['median']:.1f} CPU seconds each, "
+        f"{cost['label_cpu_seconds']['mean']:.1f} in the mean "
+        f"({cost['label_cpu_seconds']['total'] / 60:.0f} CPU minutes in all; "
+        f"{cost['settings']['code']}; {cost['hardware']}), at the modest settings "
         "stated in `scripts/dft_labels/README.md` and for cells of a few atoms."
     )
 

@@ -92,7 +92,8 @@ def run_demo(
     target = Target(name=DFT_TARGET, unit=labelled.units.get(DFT_TARGET, "eV/atom"))
     results: list[dict[str, Any]] = []
     for seed in seeds:
-        parts = split(labelled.crystals, test=0.2, valid=0.0, seed=seed)
+        # Strained and scaled variants share their parent's composition: they must not straddle.
+        parts = split(labelled.crystals, test=0.2, valid=0.0, seed=seed, by="composition")
         chosen = finetuning.model_copy(
             update={"loop": finetuning.loop.model_copy(update={"seed": seed})}
         )

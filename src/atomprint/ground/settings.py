@@ -47,6 +47,12 @@ def validate(model: type[T], values: dict[str, Any], where: str) -> T:
             close = difflib.get_close_matches(path[-1], known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
             raise UsageError(f"{where}: unknown setting {'.'.join(path)!r}; {hint}") from None
+        if first["type"] == "union_tag_not_found":
+            kinds = _kinds_at(model, path)
+            raise UsageError(
+                f"{where}: setting {'.'.join(path)!r} needs a kind; "
+                f"add kind: {' or kind: '.join(kinds)}"
+            ) from None
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise UsageError(f"{where}: setting {'.'.join(path)!r}: {first['msg']}{more}") from None
 
@@ -67,6 +73,18 @@ def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
         ]
         candidates = deeper or tagged or candidates
     return sorted({key for candidate in candidates for key in candidate.model_fields})
+
+
+def _kinds_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Return the kinds to choose from at a union of settings."""
+    *parents, name = [part for part in path if not part.isdigit()]
+    candidates: list[type[BaseModel]] = [model]
+    for part in parents:
+        fields = [c.model_fields[part] for c in candidates if part in c.model_fields]
+        candidates = [m for field in fields for m in _models_in(field.annotation)]
+    found = [c.model_fields[name] for c in candidates if name in c.model_fields]
+    members = [m for field in found for m in _models_in(field.annotation)]
+    return sorted(str(m.model_fields["kind"].default) for m in members if "kind" in m.model_fields)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
