@@ -11,7 +11,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-BEGIN, END = "<!-- results: begin (generated) -->", "<!-- results: end -->"
+BEGIN = (
+    "<!-- results: begin (written from benchmarks/results by scripts/generate_results_page.py) -->"
+)
+END = "<!-- results: end -->"
 
 
 def load(name: str) -> dict[str, Any] | None:
