@@ -74,7 +74,8 @@ class Crystal:
     @property
     def frac(self) -> FloatArray:
         """Fractional positions, shape ``(n_atoms, 3)``; not wrapped."""
-        return np.linalg.solve(self.cell.T, self.positions.T).T
+        frac = np.linalg.solve(self.cell.T, self.positions.T).T
+        return frac.astype(np.float64, copy=False)
 
     def with_geometry(self, positions: FloatArray, cell: FloatArray) -> "Crystal":
         """Return a copy with other positions (Å) and cell (Å)."""
