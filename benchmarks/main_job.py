@@ -144,8 +144,9 @@ def main() -> None:
         save_model(work, model, model.state_dict(), ModelInfo("pretrain"))
         done["cpu_seconds"]["pretrain"] = round(time.process_time() - started, 1)
     done |= {
-        "command": "python " + " ".join(sys.argv),
-        "environment": environment(),
+        # Where the folders lie on this machine is nobody's business.
+        "command": "python " + " ".join(Path(a).name if a[0] == "/" else a for a in sys.argv),
+        "environment": {k: v for k, v in environment().items() if k != "command"},
         "threads": torch.get_num_threads(),
         "corpus": {
             "from": str(arguments.corpus.name) if arguments.corpus else "mp.parquet",
