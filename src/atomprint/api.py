@@ -15,8 +15,6 @@ from pydantic import Field
 
 from atomprint.data.inspect import inspect
 from atomprint.data.splits import split
-from atomprint.evaluation.demo import DemoOutcome, run_demo
-from atomprint.evaluation.report import write_report
 from atomprint.evaluation.twin import Outcome, prediction_columns, run_twins, split_labelled
 from atomprint.fingerprints import Fingerprint, fingerprint_id
 from atomprint.ground.errors import DataError, UsageError
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+
+    from atomprint.evaluation.demo import DemoOutcome
 
 PathInput = str | Path
 Data = PathInput | Sequence[PathInput] | Sequence[Crystal]
@@ -633,6 +633,9 @@ def _row_ids(crystals: Sequence[Crystal], per: str) -> list[str]:
 
 def report(folder: PathInput) -> Path:
     """Write ``report.html`` over every run in a folder and return its path."""
+    # The figures' library takes a second to import.
+    from atomprint.evaluation.report import write_report
+
     return write_report(Path(folder))
 
 
@@ -643,7 +646,9 @@ def demo(
     seeds: Sequence[int] = (0, 1, 2),
     device: str = "auto",
     progress: Progress | None = None,
-) -> DemoOutcome:
+) -> "DemoOutcome":
     """Run the main job on the embedded data; see :func:`atomprint.evaluation.demo.run_demo`."""
+    from atomprint.evaluation.demo import run_demo
+
     folder = Path(out) if out is not None else Path("atomprint-demo")
     return run_demo(folder, quick=quick, seeds=seeds, device=device, progress=progress)

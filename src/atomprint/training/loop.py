@@ -3,15 +3,17 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from atomprint.data.batching import Batch
 from atomprint.ground.errors import DataError
 from atomprint.training.settings import LoopSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -74,7 +76,7 @@ class Trainer:
         Device, precision and processes.
     """
 
-    def __init__(self, task: nn.Module, settings: LoopSettings, fabric: Fabric) -> None:
+    def __init__(self, task: nn.Module, settings: LoopSettings, fabric: "Fabric") -> None:
         self.task = task
         self.settings = settings
         self.fabric = fabric

@@ -7,20 +7,18 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.csv_logs import CSVLogger
-from lightning_fabric.loggers.logger import Logger
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 import atomprint
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.training.checkpoint import write_json
 from atomprint.training.settings import LoopSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _PACKAGES = ("torch", "numpy", "ase", "vesin", "lightning-fabric", "safetensors", "pydantic")
 
@@ -105,7 +103,7 @@ def record(
     write_json(path / name, {"settings": settings, "data": data, "environment": environment()})
 
 
-def make_fabric(settings: LoopSettings, folder: Path | None) -> Fabric:
+def make_fabric(settings: LoopSettings, folder: Path | None) -> "Fabric":
     """Return a Fabric on the device asked for, logging to CSV and TensorBoard in the folder.
 
     Raises
@@ -113,6 +111,13 @@ def make_fabric(settings: LoopSettings, folder: Path | None) -> Fabric:
     UsageError
         If the device is not there.
     """
+    # Fabric takes seconds to import, and reading or predicting does not need it.
+    from lightning_fabric import Fabric
+    from lightning_fabric.loggers.csv_logs import CSVLogger
+    from lightning_fabric.loggers.logger import Logger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
     loggers: list[Logger] = []
     if folder is not None:
         loggers = [
