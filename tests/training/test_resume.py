@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from atomprint.backbones import ETSettings
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.training.pretrain import STATE, pretrain
 from atomprint.training.run import make_fabric
@@ -103,3 +104,22 @@ def test_logs_are_written(tmp_path):
     assert metrics, "no CSV log"
     assert "train/loss" in metrics[0].read_text().splitlines()[0]
     assert list(out.glob("logs/*/events.out.tfevents.*")), "no TensorBoard log"
+
+
+@pytest.mark.parametrize("backbone", [None, ETSettings(n_channels=8, n_layers=1, n_heads=2)])
+def test_mixed_precision_trains_and_leaves_targets_and_weights_in_float32(backbone):
+    settings = tiny_pretraining(n_steps=25)
+    if backbone is not None:
+        model = settings.model.model_copy(update={"backbone": backbone})
+        settings = settings.model_copy(update={"model": model})
+    losses = {}
+    for precision in ("32-true", "bf16-mixed"):
+        loop = settings.loop.model_copy(update={"precision": precision})
+        result = pretrain(toy_crystals(40), settings.model_copy(update={"loop": loop}))
+        losses[precision] = result.history[-1]["train/loss"]
+        assert {p.dtype for p in result.model.parameters()} == {torch.float32}
+        scales = [s.scale for s in result.model.standardizers]
+        losses[precision + " scales"] = torch.cat(scales)
+    assert losses["bf16-mixed"] != losses["32-true"], "nothing was computed in bfloat16"
+    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.05)
+    torch.testing.assert_close(losses["bf16-mixed scales"], losses["32-true scales"])

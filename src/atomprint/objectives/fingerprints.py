@@ -69,10 +69,12 @@ class FingerprintObjective(nn.Module):
     @torch.no_grad()
     def values(self, graph: GraphBatch) -> dict[str, Tensor]:
         """Transformed fingerprints by name of the target, not yet standardised."""
-        values = {
-            target.name: fingerprint(graph)
-            for target, fingerprint in zip(self.targets, self._members(), strict=True)
-        }
+        # Targets are exact whatever the network's precision.
+        with torch.autocast(graph.device.type, enabled=False):
+            values = {
+                target.name: fingerprint(graph)
+                for target, fingerprint in zip(self.targets, self._members(), strict=True)
+            }
         if self.settings.transform == "root":
             values = {name: x.sign() * x.abs().sqrt() for name, x in values.items()}
         return values

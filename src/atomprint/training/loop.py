@@ -51,6 +51,17 @@ class TrainState:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+class _Carrier:
+    """Carries a batch past Fabric's conversion of inputs: geometry stays in float32.
+
+    Under mixed precision only the network's matrix products are to be in bfloat16, which autocast
+    sees to; and Fabric cannot rebuild frozen dataclasses.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+
 class _Wrapped(nn.Module):
     """Gives Fabric a ``forward`` to wrap (precision, gradient sync) around a task's loss."""
 
@@ -58,8 +69,8 @@ class _Wrapped(nn.Module):
         super().__init__()
         self.task = task
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        result: tuple[Tensor, dict[str, Tensor]] = self.task.loss(batch)  # type: ignore[operator]
+    def forward(self, carrier: _Carrier) -> tuple[Tensor, dict[str, Tensor]]:
+        result: tuple[Tensor, dict[str, Tensor]] = self.task.loss(carrier.batch)  # type: ignore[operator]
         return result
 
 
@@ -132,7 +143,7 @@ class Trainer:
             rate = optimizer.learning_rate * optimizer.factor(state.step, settings.n_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss, log = self.module(batch.to(self.fabric.device))
+            loss, log = self.module(_Carrier(batch.to(self.fabric.device)))
             self.optimizer.zero_grad()
             self.fabric.backward(loss)
             self.fabric.clip_gradients(

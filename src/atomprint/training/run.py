@@ -127,7 +127,7 @@ def make_fabric(settings: LoopSettings, folder: Path | None) -> "Fabric":
     try:
         fabric = Fabric(
             accelerator=settings.device,
-            devices=settings.n_devices,
+            devices=1,
             precision=settings.precision,
             loggers=loggers,
         )

@@ -44,7 +44,8 @@ class LoopSettings(Settings):
     )
     seed: int = Field(0, ge=0, description="of weights, order and perturbations")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
-    n_devices: int = Field(1, ge=1, description="processes, one a device")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
-        "32-true", description="float types, as Fabric names them"
+    precision: Literal["32-true", "bf16-mixed"] = Field(
+        "32-true",
+        description="bf16-mixed: matrix products of the network in bfloat16; geometry, "
+        "fingerprints and weights stay in float32",
     )
