@@ -548,11 +548,25 @@ def predict(
     data: Data,
     out: PathInput | None = None,
     *,
+    per: Literal["atom", "crystal"] | None = None,
     device: str = "auto",
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Columns:
     """Predict the properties of crystals with a fine-tuned model.
+
+    Parameters
+    ----------
+    run
+        Folder of a fine-tuned model.
+    data
+        Crystals, or where to read them from.
+    out
+        A .parquet or .csv to write.
+    per
+        Which targets, where a model has some per atom and some per crystal.
+    device, strict, progress
+        As elsewhere.
 
     Returns
     -------
@@ -566,6 +580,13 @@ def predict(
             f"{run}: this model was only pre-trained and predicts fingerprints; "
             "fine-tune it on labels first, or use embed"
         )
+    kinds = sorted({target.per for target in model.targets})
+    if per is None:
+        if len(kinds) > 1:
+            raise UsageError(f"{run}: the model predicts per atom and per crystal; give per one")
+        per = kinds[0]
+    if per not in kinds:
+        raise UsageError(f"{run}: the model predicts nothing per {per}; leave per out")
     result = _read(data, None, strict, progress)
 
     def count(done: int, total: int) -> None:
@@ -573,10 +594,10 @@ def predict(
             progress("predict", done, total, {})
 
     predicted = inference.predict(model, result.crystals, _device(device), count)
-    per = model.targets[0].per
+    import numpy as np
+
     values: dict[str, Any] = {}
     units: dict[str, str] = {}
-    import numpy as np
 
     for target in model.targets:
         if target.per != per:

@@ -85,6 +85,14 @@ def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fine-tuned model.")],
     path: Crystals,
     out: TableOut,
+    per: Annotated[
+        Per | None,
+        typer.Option(
+            metavar="atom|crystal",
+            help="Which targets, where the model has some of both kinds.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     strict: Strict = False,
     json: Json = False,
@@ -94,7 +102,8 @@ def predict(
     def compute(bars: Bars) -> "Columns":
         from atomprint import api
 
-        return api.predict(run, path, out, device=device, strict=strict, progress=bars)
+        chosen = per.value if per is not None else None
+        return api.predict(run, path, out, per=chosen, device=device, strict=strict, progress=bars)
 
     _write(compute, out, json)
 
