@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase.spacegroup import crystal as ase_crystal
 
-from atomprint.structures.reading import read_crystals
+from atomprint.structures.reading import Problem, read_crystals
 from tests.structures.crystal_files import NACL_CIF, cif, sorted_distances, write
 
 SIX = "label type_symbol fract_x fract_y fract_z occupancy"
@@ -503,3 +503,11 @@ def test_one_bad_block_leaves_the_other(tmp_path):
     result = read_text(tmp_path, text)
     assert [c.id for c in result.crystals] == ["x#good"]
     assert [(p.id, p.kind) for p in result.problems] == [("x#bad", "disorder")]
+
+
+def test_reasons_carry_no_control_characters_to_the_terminal(tmp_path):
+    raw = Problem("a\x1b[31m.cif", "b", "it says\x1b[31m\n  red\x07", "cell")
+    assert raw.reason == "it says [31m red"
+    assert str(raw) == "a [31m.cif (b): it says [31m red"
+    found = problem(tmp_path, cif(f"{'Q' * 5000} 0 0 0"))
+    assert len(found.reason) == 300

@@ -117,8 +117,9 @@ def check(name, data):
         assert problem.kind in KINDS
         assert problem.file
         assert problem.reason
-        assert "\n" not in problem.reason
-        assert "unexpected" not in problem.reason
+        assert problem.reason.isprintable()
+        assert str(problem).isprintable()
+        assert "please report" not in problem.reason  # the net below all readers
     for crystal in result.crystals:
         assert crystal.n_atoms > 0
         assert np.isfinite(crystal.positions).all()
@@ -130,7 +131,7 @@ def check(name, data):
             assert isinstance(value, float) or len(value) == crystal.n_atoms
 
 
-OFTEN = settings(max_examples=60, deadline=10_000, suppress_health_check=[HealthCheck.too_slow])
+OFTEN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("name", SEEDS)

@@ -9,7 +9,7 @@ import numpy as np
 from ase.db import connect
 
 from atomprint.structures.reading.labels import id_among
-from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused
+from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused, one_line
 
 _RESULTS = ("energy", "forces", "magmom", "magmoms", "charges", "free_energy")
 _BROKEN = (
@@ -61,8 +61,7 @@ def _records(path: Path, id_column: str | None) -> Iterator[Record | Refused]:
                 last = row.id
                 yield _record(row, id_column)
     except _BROKEN as error:
-        text = " ".join(str(error).split())[:150]
-        raise Refused("broken", f"is damaged after row {last}: {text}") from None
+        raise Refused("broken", f"is damaged after row {last}: {one_line(error, 150)}") from None
 
 
 def _record(row: Any, id_column: str | None) -> Record | Refused:

@@ -26,7 +26,7 @@ from atomprint.structures.reading.elements import (
     numbers_of_label,
     symbol_of,
 )
-from atomprint.structures.reading.result import Found, Record, Refused
+from atomprint.structures.reading.result import Found, Record, Refused, one_line
 from atomprint.structures.reading.symmetry import (
     IDENTITY,
     MERGE_DISTANCE,
@@ -117,7 +117,7 @@ def read_cif(data: bytes) -> Found:
     try:
         document = gemmi.cif.read_string(text)
     except (RuntimeError, ValueError) as error:
-        raise Refused("broken", f"is no sound CIF: {_one_line(str(error))}") from None
+        raise Refused("broken", f"is no sound CIF: {one_line(error, 200)}") from None
     blocks = [Tags(block) for block in document]
     with_atoms = [block for block in blocks if _has_atoms(block)]
     if not with_atoms:
@@ -522,7 +522,3 @@ def _why_empty(blocks: list[Tags]) -> str:
 
 def _normal(tag: str) -> str:
     return tag.lower().replace(".", "_")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]

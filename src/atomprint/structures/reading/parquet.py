@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atomprint.structures.reading.labels import id_among
-from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused
+from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused, one_line
 
 GEOMETRY = ("numbers", "cell", "frac")
 
@@ -20,9 +20,7 @@ def read_parquet(file: BinaryIO, id_column: str | None) -> Found:
         source = pq.ParquetFile(file)
         schema = source.schema_arrow
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise Refused(
-            "broken", f"is no sound Parquet file: {str(error).splitlines()[0][:150]}"
-        ) from None
+        raise Refused("broken", f"is no sound Parquet file: {one_line(error, 150)}") from None
     missing = [name for name in GEOMETRY if name not in schema.names]
     if missing:
         raise NotCrystals(f"has no column {' nor '.join(repr(name) for name in missing)}")
@@ -50,9 +48,7 @@ def _records(source: pq.ParquetFile, id_column: str | None) -> Iterator[Record |
                 yield _record(values, id_column, row)
                 row += 1
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise Refused(
-            "broken", f"is damaged after row {row}: {str(error).splitlines()[0][:150]}"
-        ) from None
+        raise Refused("broken", f"is damaged after row {row}: {one_line(error, 150)}") from None
 
 
 def _record(values: dict[str, Any], id_column: str | None, row: int) -> Record | Refused:

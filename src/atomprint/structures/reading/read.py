@@ -24,6 +24,7 @@ from atomprint.structures.reading.result import (
     ReadResult,
     Record,
     Refused,
+    one_line,
 )
 
 # RuntimeError: encrypted members of a zip.
@@ -137,7 +138,7 @@ class _Reader:
         except Exception as error:
             # No file, however strange, ends the reading of ten thousand others.
             reason = f"cannot be read (unexpected {type(error).__name__}: {error}; please report)"
-            self._refuse(entry, Refused("broken", " ".join(reason.split())[:300]), usual_id)
+            self._refuse(entry, Refused("broken", reason), usual_id)
 
     def _add(self, entry: Entry, found: Found) -> None:
         # One record ahead, so that a file's only crystal can be named after the file.
@@ -222,7 +223,7 @@ def _until_broken(records: Iterable[Record | Refused]) -> Iterator[Record | Refu
 
 
 def _unreadable(error: Exception) -> Refused:
-    text = " ".join(str(error).split())[:150] or type(error).__name__
+    text = one_line(error, 150) or type(error).__name__
     return Refused("broken", f"cannot be read ({text})")
 
 

@@ -27,6 +27,13 @@ KINDS = {
 }
 
 
+def one_line(text: object, limit: int = 300) -> str:
+    """Text from a file or a library as one line without control characters."""
+    words = "".join(c if c.isprintable() else " " for c in str(text)).split()
+    line = " ".join(words)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that was left out, and why.
@@ -48,9 +55,12 @@ class Problem:
     reason: str
     kind: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", one_line(self.reason))
+
     def __str__(self) -> str:
         where = f"{self.file} ({self.id})" if self.id else self.file
-        return f"{where}: {self.reason}"
+        return one_line(f"{where}: {self.reason}", limit=1000)
 
 
 @dataclass(frozen=True)
