@@ -156,6 +156,7 @@ def test_ionic_routes_are_charge_balanced():
     assert checked > 1000
 
 
+@pytest.mark.slow
 @needs_tools
 def test_generation_is_deterministic():
     settings = GeneratorSettings(n_crystals=12, seed=3, batch=24, n_steps=20, max_atoms=12)
