@@ -10,7 +10,6 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
-DEMO ?= atomprint-demo
 BIN := $(VENV)/bin
 # Options for pytest, for instance: make test PYTEST="-k report -x"
 PYTEST ?=
@@ -24,8 +23,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
-	@rm -rf $(DEMO)
-	$(BIN)/atomprint demo --out $(DEMO)
+	@rm -rf atomprint-demo
+	$(BIN)/atomprint demo --out atomprint-demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
