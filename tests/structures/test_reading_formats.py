@@ -289,6 +289,9 @@ class TestAseDb:
         data = (tmp_path / "b.db").read_bytes()
         write(tmp_path / "c.db", data[: len(data) // 2])
         assert problems(tmp_path / "c.db")[0][0] == "broken"
+        write(tmp_path / "e.db", data.replace(b"systems", b"syst\xff\xfes"))
+        ((kind, reason),) = problems(tmp_path / "e.db")
+        assert (kind, "please report" in reason) == ("broken", False)
         write(tmp_path / "d.db", data[:100] + b"\xff" * (len(data) - 100))
         assert problems(tmp_path / "d.db")[0][0] == "broken"
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,10 @@ def read_ase_db(path: Path | None, id_column: str | None) -> Found:
         if file.read(16) != b"SQLite format 3\x00":
             raise NotCrystals("is no ASE database")
     try:
-        with sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) as database:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             tables = {row[0] for row in database.execute("select name from sqlite_master")}
-        database.close()
-    except sqlite3.Error as error:
-        raise Refused("broken", f"is a damaged database ({error})") from None
+    except _BROKEN as error:
+        raise Refused("broken", f"is a damaged database ({one_line(error, 150)})") from None
     if "systems" not in tables:
         raise NotCrystals("is no ASE database")
     return Found(_records(path, id_column))
