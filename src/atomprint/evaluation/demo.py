@@ -137,7 +137,7 @@ def run_demo(
 def _settings(quick: bool, device: str) -> tuple[PretrainSettings, FinetuneSettings]:
     """Settings for two cores; the defaults wherever they fit the time."""
     pretraining, finetuning = PretrainSettings(), FinetuneSettings()
-    n_steps = 250 if quick else 2_500
+    n_steps = 250 if quick else 2_000
     loop = pretraining.loop.model_copy(update={"n_steps": n_steps, "device": device})
     pretraining = pretraining.model_copy(update={"loop": loop})
     update: dict[str, Any] = {"loop": finetuning.loop.model_copy(update={"device": device})}
