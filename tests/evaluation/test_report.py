@@ -105,7 +105,7 @@ def test_a_second_report_is_the_same(tiny_runs):
 
 def test_names_are_escaped(tiny_runs, tmp_path):
     """A label may be called anything."""
-    name = "<script>$x_1$ & \"y'"
+    name = "<script>$\\frac{$ & \"y'"
     run = tmp_path / "a<b>&c"
     shutil.copytree(tiny_runs / "tuned-0", run)
     metrics = json.loads((run / "metrics.json").read_text())

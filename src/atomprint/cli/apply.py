@@ -102,8 +102,15 @@ def predict(
     def compute(bars: Bars) -> "Columns":
         from atomprint import api
 
-        chosen = per.value if per is not None else None
-        return api.predict(run, path, out, per=chosen, device=device, strict=strict, progress=bars)
+        return api.predict(
+            run,
+            path,
+            out,
+            per=per.value if per is not None else None,
+            device=device,
+            strict=strict,
+            progress=bars,
+        )
 
     _write(compute, out, json)
 
