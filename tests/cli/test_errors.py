@@ -107,7 +107,14 @@ def test_ctrl_c_says_how_to_go_on(tiny_data, tmp_path):
     command = [sys.executable, "-c", "from atomprint.cli.main import main; main()", "pretrain"]
     command += [tiny_data / "tiny.yaml", "loop.n_steps=1000000", "loop.checkpoint_every=2"]
     command += ["--data", tiny_data / "toy.parquet", "--out", run]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background inherit "ignore interrupts"; a person's shell does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 240
     while not (run / "state.safetensors").is_file() and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()

@@ -116,16 +116,16 @@ def test_classification_of_two_and_three_classes(source):
         edges = [-1.45, -1.3][: n_classes - 1]
         crystals = [
             c.with_labels({"kind": float(np.digitize(c.labels["energy"], edges))})
-            for c in toy_crystals(60)
+            for c in toy_crystals(120)
         ]
         target = Target(name="kind", size=n_classes, task="classification")
         outcome = run_twins(
-            split_labelled(crystals[:48], crystals[48:], None, 0.2, 0),
-            [target], tiny_finetuning(100), TINY_MODEL, source, twin=True,
+            split_labelled(crystals[:80], crystals[80:], None, 0.2, 0),
+            [target], tiny_finetuning(250), TINY_MODEL, source, twin=True,
         )  # fmt: skip
         assert outcome.results[0]["metric"] == ("ROC-AUC error" if n_classes == 2 else "error rate")
         assert outcome.results[0]["value"] < 0.4
-        probabilities = predict(outcome.model, crystals[48:])["kind"]
+        probabilities = predict(outcome.model, crystals[80:])["kind"]
         np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
 
 
