@@ -80,6 +80,15 @@ def test_mistakes_are_named(pretrained, tmp_path):
         atomprint.fingerprint(toy_crystals(2), "rdf", tmp_path / "f.txt")
 
 
+def test_embedded_stands_for_the_corpus_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny = tiny_pretraining(n_steps=2)
+    config = PretrainConfig(**{k: getattr(tiny, k) for k in type(tiny).model_fields})
+    config = config.model_copy(update={"max_atoms": 4})
+    result = atomprint.pretrain("embedded", settings=config)
+    assert result.n_crystals > 500
+
+
 def test_fingerprints_carry_names_units_and_their_id(tmp_path):
     import json
 

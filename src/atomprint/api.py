@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import yaml
 from pydantic import Field
 
+from atomprint.data.embedded import CORPUS
 from atomprint.data.inspect import inspect
 from atomprint.data.splits import split
 from atomprint.evaluation.twin import Outcome, prediction_columns, run_twins, split_labelled
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
     from atomprint.evaluation.demo import DemoOutcome
 
+EMBEDDED = "embedded"
+"""In place of a path: the generated crystals that come with the package."""
+
 PathInput = str | Path
 Data = PathInput | Sequence[PathInput] | Sequence[Crystal]
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -60,7 +64,9 @@ __all__ = [
 class PretrainConfig(PretrainSettings):
     """A pre-training file: the data, the run folder, and every setting with its default."""
 
-    data: str | tuple[str, ...] | None = Field(None, description="file, folder, glob or archive")
+    data: str | tuple[str, ...] | None = Field(
+        None, description="file, folder, glob or archive; or the word embedded"
+    )
     out: str | None = Field(None, description="run folder to write")
     max_atoms: int | None = Field(
         None, ge=1, description="leave out crystals with more atoms in the cell"
@@ -149,6 +155,8 @@ def _read(
             progress("read", done, total, {})
 
     paths: Any = data
+    if str(data) == EMBEDDED and not Path(EMBEDDED).exists():
+        paths = CORPUS
     result = read_crystals(paths, labels=labels, strict=strict, progress=count)
     if not result.crystals:
         first = f"; the first: {result.problems[0]}" if result.problems else ""
@@ -280,7 +288,8 @@ def pretrain(
     Parameters
     ----------
     data
-        The corpus; overrides the settings' ``data``.
+        The corpus; overrides the settings' ``data``. The word ``embedded`` stands for the
+        generated crystals that come with the package.
     out
         Run folder; overrides the settings' ``out``. None keeps the result in memory.
     settings, config
