@@ -34,9 +34,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python scripts/generate_reference.py --check
+	$(BIN)/python scripts/generate_results_page.py --check
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/generate_reference.py
+	$(BIN)/python scripts/generate_results_page.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
