@@ -227,11 +227,10 @@ def fingerprint(
             if progress is not None:
                 progress("fingerprint", done, len(result.crystals), {})
     values = np.concatenate(rows)
-    units = maker.units if isinstance(maker.units, list) else [maker.units] * len(maker.labels)
     table = Columns(
         ids,
-        {name: values[:, i] for i, name in enumerate(maker.labels)},
-        dict(zip(maker.labels, units, strict=True)),
+        {name: values[:, i] for i, name in enumerate(maker.labels())},
+        dict(zip(maker.labels(), maker.units, strict=True)),
         maker.per,
         {"settings": chosen.model_dump(mode="json"), "fingerprint_id": fingerprint_id(chosen)},
         result.problems,

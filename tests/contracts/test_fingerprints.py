@@ -15,7 +15,7 @@ from atomprint.fingerprints import (
     SOAPSettings,
     fingerprint_id,
 )
-from atomprint.fingerprints.base import Fingerprint, crystal_mean
+from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, crystal_mean
 from atomprint.fingerprints.cutoffs import cosine_cutoff
 from atomprint.structures.graph import sum_by_index
 from atomprint.testing.fingerprints import LAWS, LawBroken, check
@@ -46,6 +46,10 @@ MEMBERS = {
     "ead-pyxtal": EADSettings(
         per="crystal", convention="pyxtal", channels=("Z",), scale_channels=False
     ),
+    "ead-moments": EADSettings(
+        per="crystal", pool=("mean", "variance", "third", "fourth"), l_max=1, channels=("one",)
+    ),
+    "soap-sum": SOAPSettings(per="crystal", pool=("sum",), n_max=3, l_max=2),
     "ead-learnable": EADSettings(learnable=True, l_max=4, shells=(1.5, 2.5), eta=1.0),
 }
 
@@ -85,14 +89,25 @@ def test_every_setting_is_described(model):
             assert field.description, f"{model.__name__}.{name} has no description"
 
 
+class SoundSettings(FingerprintSpec):
+    """Settings of fingerprints that only this file knows."""
+
+    kind: typing.Literal["sound"] = "sound"
+
+    def build(self):
+        return Sound(self)
+
+
 class Sound(Fingerprint):
     """Coordination by element, and nothing wrong with it: the base of the broken ones."""
 
-    def __init__(self):
-        super().__init__("sound", "atom", 4.0)
-        self.labels, self.units = ["sound.a", "sound.b"], ["1", "1"]
+    settings_class = SoundSettings
 
-    def forward(self, graph):
+    def prepare(self):
+        self.cutoff = 4.0
+        self.name_columns(["sound.a", "sound.b"], "1")
+
+    def per_atom(self, graph):
         graph = graph.within(self.cutoff)
         r = graph.distances
         near = cosine_cutoff(r, self.cutoff)
@@ -127,17 +142,14 @@ class Lattice(Sound):
 
 class Supercell(Sound):
     def __init__(self):
-        super().__init__()
-        self.per = "crystal"
-
-    def change(self, graph, values):
-        return sum_by_index(values, graph.crystal_index, graph.n_crystals)
+        super().__init__(per="crystal", pool=("sum",))
+        self.exempt = {}
 
 
 class SmallCell(Sound):
     """Sees one image of every neighbour only."""
 
-    def forward(self, graph):
+    def per_atom(self, graph):
         graph = graph.within(self.cutoff)
         _, center, neighbor = graph.pairs
         seen = graph.numbers[neighbor].to(graph.dtype)[:, None].expand(-1, 2)
@@ -177,8 +189,8 @@ class Gradient(Sound):
 
 
 class GradientOfCells(Sound):
-    def forward(self, graph):
-        return super().forward(graph.with_geometry(graph.positions, graph.cells.detach()))
+    def per_atom(self, graph):
+        return super().per_atom(graph.with_geometry(graph.positions, graph.cells.detach()))
 
 
 class Batch(Sound):
@@ -201,15 +213,15 @@ class UntouchedState(Sound):
 
 
 class Labels(Sound):
-    def __init__(self):
-        super().__init__()
-        self.labels = ["sound.a", "sound.a"]
+    def prepare(self):
+        super().prepare()
+        self.name_columns(["sound.a", "sound.a"], "1")
 
 
 class LabelsMissing(Sound):
-    def __init__(self):
-        super().__init__()
-        self.labels = ["sound.a"]
+    def prepare(self):
+        super().prepare()
+        self.name_columns(["sound.a"], "1")
 
 
 class LabelsType(Sound):
@@ -223,7 +235,7 @@ class Float32(Sound):
 
 
 class Cutoff(Sound):
-    def forward(self, graph):
+    def per_atom(self, graph):
         return crystal_mean(
             graph.distances.new_ones(graph.n_atoms, 2) * graph.n_edges / graph.n_atoms, graph
         )[graph.crystal_index]

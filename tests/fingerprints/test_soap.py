@@ -105,10 +105,10 @@ def test_cross_channels_hold_the_others():
     crystal = SAMPLES["five"]
     settings = SOAPSettings(n_max=3, l_max=2, channels=("one", "Z"), cross_channels=True)
     fingerprint = settings.build()
-    names, rows = fingerprint.labels, values(settings, crystal)
+    names, rows = fingerprint.labels(), values(settings, crystal)
     column = {name: rows[:, k] for k, name in enumerate(names)}
     within = values(settings.model_copy(update={"cross_channels": False}), crystal)
-    within_names = settings.model_copy(update={"cross_channels": False}).build().labels
+    within_names = settings.model_copy(update={"cross_channels": False}).build().labels()
     for k, name in enumerate(within_names):
         np.testing.assert_allclose(column[name], within[:, k], rtol=1e-13)
     # A mixed density ρ_one + 2 ρ_Z, from a fingerprint whose table is mixed by hand.
@@ -116,7 +116,7 @@ def test_cross_channels_hold_the_others():
     mixed.table.copy_((fingerprint.table @ torch.tensor([1.0, 2.0]).double())[:, None])
     graph = GraphBatch.from_crystals([crystal], mixed.cutoff, torch.float64)
     found = mixed(graph).numpy()
-    for k, name in enumerate(mixed.labels):
+    for k, name in enumerate(mixed.labels()):
         _, _, place = name.split(".")
         n, m, degree = int(place[1]), int(place[3]), place[4:]
         wanted = (

@@ -7,20 +7,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from atomprint.fingerprints.base import Fingerprint, Per, crystal_mean
+from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, crystal_mean
 from atomprint.fingerprints.channels import SHORT_NAMES, ChannelName, channel_table
 from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.sums import Chunks
-from atomprint.ground.settings import Settings
 from atomprint.structures.graph import GraphBatch, sum_by_index
 
 
-class ADFSettings(Settings):
+class ADFSettings(FingerprintSpec):
     """Angular distribution of neighbours, as moments, a smooth curve or a histogram."""
 
     kind: Literal["adf"] = "adf"
-    per: Per = Field("atom", description="A row per atom, or the mean over a crystal's atoms.")
     cutoff: float = Field(
         4.5,
         description="Neighbours are closer than this, in Å; beyond the first shells angles "
@@ -87,8 +85,13 @@ class ADF(Fingerprint):
     table: Tensor
     legendre: Tensor
 
-    def __init__(self, settings: ADFSettings) -> None:
-        super().__init__("adf", settings.per, settings.cutoff)
+    settings_class = ADFSettings
+    settings: ADFSettings
+
+    def prepare(self) -> None:
+        """See :meth:`Fingerprint.prepare`."""
+        settings = self.settings
+        self.cutoff = settings.cutoff
         self.form = settings.form
         self.l_max = settings.l_max
         self.n_bins = settings.n_bins
@@ -99,17 +102,17 @@ class ADF(Fingerprint):
         self.register_buffer(
             "legendre", _curve_matrix(angles, self.l_max, math.radians(settings.smearing))
         )
-        unit = "1"
+        labels, unit = [], "1"
         for name in settings.channels:
             prefix = f"adf.{SHORT_NAMES[name]}"
             if self.form == "moments":
-                self.labels += [f"{prefix}.l{degree}" for degree in range(self.l_max + 1)]
+                labels += [f"{prefix}.l{degree}" for degree in range(self.l_max + 1)]
             else:
                 letter = "a" if self.form == "curve" else "b"
-                self.labels += [f"{prefix}.{letter}{b}" for b in range(self.n_bins)]
+                labels += [f"{prefix}.{letter}{b}" for b in range(self.n_bins)]
                 density = self.form == "curve" or self.probability
                 unit = "1/rad" if density else "1"
-        self.units = [unit] * len(self.labels)
+        self.name_columns(labels, unit)
         exempt = {}
         if not self.smooth:
             exempt["smooth"] = "every neighbour within the cutoff counts fully"
@@ -119,8 +122,19 @@ class ADF(Fingerprint):
             exempt["float32"] = "an angle within a rounding of a bin edge falls in either bin"
         self.exempt = exempt
 
-    def forward(self, graph: GraphBatch) -> Tensor:
+    def reference(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms | n_crystals, n_channels * (l_max + 1 | n_bins))``."""
+        if self.per == "crystal" and self.settings.pool == ("mean",):
+            # A probability is divided by the weight of all the crystal's angles.
+            return self._rows(graph, per_crystal=True)
+        return super().reference(graph)
+
+    def per_atom(self, graph: GraphBatch) -> Tensor:
+        """Compute ``(n_atoms, n_channels * (l_max + 1 | n_bins))``."""
+        return self._rows(graph, per_crystal=False)
+
+    def _rows(self, graph: GraphBatch, per_crystal: bool) -> Tensor:
+        """Compute rows of atoms, or at once those of crystals."""
         graph = graph.within(self.cutoff)
         weights = self.table.to(graph.distances)[graph.numbers][graph.neighbor_index]
         if self.smooth:
@@ -134,7 +148,7 @@ class ADF(Fingerprint):
             total = total * (0.5 * math.pi / self.n_bins)
         else:
             values = self._moments(graph, weights, itself)
-        if self.per == "crystal":
+        if per_crystal:
             values, total = crystal_mean(values, graph), crystal_mean(total, graph)
         if self.form == "curve":
             values, total = values @ self.legendre.to(values), 0.5 * total

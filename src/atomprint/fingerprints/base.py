@@ -3,15 +3,46 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from atomprint.ground.settings import Settings
+from atomprint.ground.errors import UsageError
+from atomprint.ground.settings import Settings, validate
 from atomprint.structures.graph import GraphBatch, sum_by_index
 
+if TYPE_CHECKING:
+    from atomprint.fingerprints.kernels.base import FusedKernel
+
 Per = Literal["atom", "crystal"]
+Pool = Literal["mean", "sum", "variance", "third", "fourth"]
+Path = Literal["auto", "reference", "fused"]
+"""Which program computes: ``reference`` is plain PyTorch on any device; ``fused`` are the compiled
+kernels of :mod:`atomprint.fingerprints.kernels`; ``auto`` takes the fastest that can."""
+
+_POWER: dict[Pool, int] = {"mean": 1, "sum": 1, "variance": 2, "third": 3, "fourth": 4}
+
+
+class FingerprintSpec(Settings):
+    """What every fingerprint's settings have in common.
+
+    Subclasses add ``kind: Literal[...]``, the tag that tells them apart.
+    """
+
+    per: Per = Field("atom", description="A row per atom, or one per crystal.")
+    pool: tuple[Pool, ...] = Field(
+        ("mean",),
+        description="How a crystal's row is made of its atoms' rows, a block of columns each: "
+        "mean, sum, or central moments over atoms (variance, third, fourth).",
+        min_length=1,
+    )
+
+    @abstractmethod
+    def build(self) -> "Fingerprint":
+        """Make the fingerprint."""
 
 
 class Fingerprint(nn.Module, ABC):
@@ -21,52 +52,182 @@ class Fingerprint(nn.Module, ABC):
     choice of the same lattice or a supercell; one crystal's values do not depend on what else is
     in the batch. :mod:`atomprint.testing` checks all of it.
 
+    A member sets ``settings_class``, annotates ``settings`` with that class, and defines
+    :meth:`prepare` and :meth:`per_atom`.
+
+    Parameters
+    ----------
+    settings
+        Complete settings; or none, and the fields that differ from the defaults as keywords.
+
+    Raises
+    ------
+    UsageError
+        If a keyword is no setting of this fingerprint, or its value cannot be.
+
     Attributes
     ----------
+    settings
+        All settings, resolved.
     kind
         Name of the fingerprint, the tag of its settings.
-    per
-        Whether a row describes an atom or a crystal.
     cutoff
         In Å: the graph must be built at this cutoff or above. It may exceed the cutoff in the
         settings where smeared neighbours beyond that one still reach inside.
-    labels
-        One name per column, such as ``soap.en.n0n3l2``.
     units
         One unit per column; ``"1"`` is dimensionless.
+    path
+        Which program computes, see :data:`Path`; may be set at any time.
     exempt
         Laws of :mod:`atomprint.testing.fingerprints` that do not hold, each with the reason.
     """
 
-    kind: str
-    per: Per
+    settings_class: ClassVar[type[FingerprintSpec]]
+    settings: FingerprintSpec
     cutoff: float
-    labels: list[str]
-    units: list[str]
-    exempt: Mapping[str, str]
+    units: tuple[str, ...]
+    exempt: dict[str, str]
 
-    def __init__(self, kind: str, per: Per, cutoff: float) -> None:
+    def __init__(self, settings: FingerprintSpec | None = None, /, **keywords: Any) -> None:
         super().__init__()
-        self.kind = kind
-        self.per = per
-        self.cutoff = cutoff
-        self.labels = []
-        self.units = []
+        self.kind: str = self.settings_class.model_fields["kind"].default
+        if settings is None:
+            settings = validate(self.settings_class, keywords, f"fingerprint {self.kind}")
+        elif keywords:
+            raise UsageError(f"fingerprint {self.kind}: give settings or keywords, not both")
+        self.settings = settings
+        self.per = settings.per
+        self.path: Path = "auto"
+        self._kernel: FusedKernel | None = None
+        self._kernel_made = False
         self.exempt = {}
+        self._labels: tuple[str, ...] = ()
+        self.units = ()
+        self.prepare()
+        if self.per == "crystal":
+            self._name_pools()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Set the cutoff, buffers and exemptions, and call :meth:`name_columns`."""
+
+    def name_columns(self, labels: Sequence[str], units: Sequence[str] | str) -> None:
+        """Say what the columns of :meth:`per_atom` are; one unit may stand for all."""
+        self._labels = tuple(labels)
+        self.units = (units,) * len(self._labels) if isinstance(units, str) else tuple(units)
+
+    def _name_pools(self) -> None:
+        """Name the columns of a crystal's row, a block for every pool."""
+        pools = self.settings.pool
+        if "sum" in pools:
+            reason = "a sum over atoms grows with their number"
+            self.exempt = self.exempt | {"supercell": reason, "small_cell": reason}
+        if {"variance", "third", "fourth"} & set(pools):
+            reason = "differences between atoms that are nearly alike lose digits"
+            self.exempt = self.exempt | {"float32": reason}
+        if pools == ("mean",):
+            return
+        self._labels = tuple(f"{label}.{pool}" for pool in pools for label in self._labels)
+        self.units = tuple(unit_power(unit, _POWER[pool]) for pool in pools for unit in self.units)
+
+    def labels(self) -> tuple[str, ...]:
+        """One name per column, such as ``soap.en.n0n3l2``."""
+        return self._labels
+
+    @property
+    def id(self) -> str:
+        """Hash of all settings, see :func:`fingerprint_id`."""
+        return fingerprint_id(self.settings)
 
     @property
     def n_features(self) -> int:
         """Number of columns."""
-        return len(self.labels)
+        return len(self._labels)
 
     if TYPE_CHECKING:  # nn.Module's own says Any
 
         def __call__(self, graph: GraphBatch) -> Tensor:
             """Call :meth:`forward`."""
 
-    @abstractmethod
     def forward(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms | n_crystals, n_features)`` in the graph's float type and device."""
+        kernel = self._kernel_for(graph)
+        if kernel is None:
+            return self.reference(graph)
+        from atomprint.fingerprints.kernels.bridge import rows_of_graph
+
+        rows = rows_of_graph(kernel, graph, self.cutoff)
+        return rows if self.per == "atom" else pool_atoms(rows, graph, self.settings.pool)
+
+    def reference(self, graph: GraphBatch) -> Tensor:
+        """Compute the same in plain PyTorch, differentiable any number of times."""
+        rows = self.per_atom(graph)
+        return rows if self.per == "atom" else pool_atoms(rows, graph, self.settings.pool)
+
+    def make_kernel(self) -> "FusedKernel | None":
+        """Make the fused kernel of these settings; None where there is only the reference."""
+        return None
+
+    @property
+    def kernel(self) -> "FusedKernel | None":
+        """The fused kernel of these settings, made once; None where there is only the reference."""
+        if not self._kernel_made:
+            self._kernel, self._kernel_made = self.make_kernel(), True
+        return self._kernel
+
+    def _kernel_for(self, graph: GraphBatch) -> "FusedKernel | None":
+        """Choose the path: the fused kernel where it can do what is asked, or None.
+
+        ``auto`` does not take it where a parameter or the geometry needs a gradient that the
+        kernel cannot give; second derivatives are the reference's alone.
+        """
+        if self.path == "reference" or (self.path == "auto" and graph.device.type != "cpu"):
+            return None
+        geometry = graph.positions.requires_grad or graph.cells.requires_grad
+        learning = any(p.requires_grad for p in self.parameters())
+        kernel, missing = self.kernel, ""
+        if kernel is None:
+            missing = "these settings have no fused kernel"
+        elif graph.device.type != "cpu":
+            missing = f"the graph is on {graph.device}"
+        elif torch.is_grad_enabled() and (learning or (geometry and not kernel.has_gradient)):
+            missing = "a gradient is needed that the fused kernel does not give"
+        if missing and self.path == "fused":
+            raise UsageError(f"fingerprint {self.kind}: path 'fused' cannot be taken: {missing}")
+        return None if missing else kernel
+
+    @abstractmethod
+    def per_atom(self, graph: GraphBatch) -> Tensor:
+        """Compute a row per atom, ``(n_atoms, n_columns)``, in plain PyTorch."""
+
+
+def pool_atoms(rows: Tensor, graph: GraphBatch, pools: Sequence[Pool]) -> Tensor:
+    """Make crystals' rows from atoms' rows, ``(n_atoms, n) -> (n_crystals, n_pools * n)``.
+
+    Moments are central and taken as they are, without a root or a quotient, so that they are
+    smooth where all atoms are alike; both passes are needed for digits in float32.
+    """
+    mean = crystal_mean(rows, graph)
+    blocks: list[Tensor] = []
+    for pool in pools:
+        if pool == "mean":
+            blocks.append(mean)
+        elif pool == "sum":
+            blocks.append(sum_by_index(rows, graph.crystal_index, graph.n_crystals))
+        else:
+            gap = rows - mean[graph.crystal_index]
+            blocks.append(crystal_mean(gap ** _POWER[pool], graph))
+    return torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]
+
+
+def unit_power(unit: str, power: int) -> str:
+    """Unit of a power of something: ``("Å^2", 3) -> "Å^6"``."""
+    if power == 1 or unit == "1":
+        return unit
+    name, _, exponent = unit.partition("^")
+    if "/" in name or " " in name:
+        return f"({unit})^{power}"
+    return f"{name}^{int(exponent or 1) * power}"
 
 
 def crystal_mean(per_atom: Tensor, graph: GraphBatch) -> Tensor:

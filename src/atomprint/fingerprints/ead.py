@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from atomprint.fingerprints.base import Fingerprint, Per, crystal_mean
+from atomprint.fingerprints.base import Fingerprint, FingerprintSpec
 from atomprint.fingerprints.channels import (
     DEFAULT_CHANNELS,
     SHORT_NAMES,
@@ -16,15 +16,13 @@ from atomprint.fingerprints.channels import (
 )
 from atomprint.fingerprints.cutoffs import cosine_cutoff
 from atomprint.fingerprints.sums import Chunks
-from atomprint.ground.settings import Settings
 from atomprint.structures.graph import GraphBatch
 
 
-class EADSettings(Settings):
+class EADSettings(FingerprintSpec):
     """Embedded atom density (Zhang, Hu, Jiang, J. Phys. Chem. Lett. 10, 4962, 2019)."""
 
     kind: Literal["ead"] = "ead"
-    per: Per = Field("atom", description="A row per atom, or the mean over a crystal's atoms.")
     cutoff: float = Field(6.0, description="Neighbours are closer than this, in Å.", gt=0)
     channels: tuple[ChannelName, ...] = Field(
         DEFAULT_CHANNELS,
@@ -91,8 +89,13 @@ class EAD(Fingerprint):
     shells: Tensor
     combine: Tensor
 
-    def __init__(self, settings: EADSettings) -> None:
-        super().__init__("ead", settings.per, settings.cutoff)
+    settings_class = EADSettings
+    settings: EADSettings
+
+    def prepare(self) -> None:
+        """See :meth:`Fingerprint.prepare`."""
+        settings = self.settings
+        self.cutoff = settings.cutoff
         spacing = (settings.cutoff - settings.first_shell) / settings.n_shells
         evenly = tuple(settings.first_shell + k * spacing for k in range(settings.n_shells))
         shells = settings.shells or evenly
@@ -108,12 +111,14 @@ class EAD(Fingerprint):
             self.register_buffer("table", table)
         self.powers = _powers(settings.l_max)
         self.register_buffer("combine", self._combination(settings.convention))
+        labels, units = [], []
         for name in settings.channels:
             for degree in range(settings.l_max + 1):
                 for k in range(len(shells)):
-                    self.labels.append(f"ead.{SHORT_NAMES[name]}.L{degree}k{k}")
+                    labels.append(f"ead.{SHORT_NAMES[name]}.L{degree}k{k}")
                     plain = settings.convention == "pyxtal" or degree == 0
-                    self.units.append("1" if plain else f"Å^{2 * degree}")
+                    units.append("1" if plain else f"Å^{2 * degree}")
+        self.name_columns(labels, units)
 
     def _combination(self, convention: str) -> Tensor:
         """How squares of moments (in units of the cutoff) add to blocks, (n_moments, l_max + 1)."""
@@ -129,8 +134,8 @@ class EAD(Fingerprint):
                     matrix[row, block] = factor * self.cutoff ** (2 * (degree - block))
         return matrix
 
-    def forward(self, graph: GraphBatch) -> Tensor:
-        """Compute ``(n_atoms | n_crystals, n_channels * (l_max + 1) * n_shells)``."""
+    def per_atom(self, graph: GraphBatch) -> Tensor:
+        """Compute ``(n_atoms, n_channels * (l_max + 1) * n_shells)``."""
         graph = graph.within(self.cutoff)
         weights = self.table.to(graph.positions)[graph.numbers][graph.neighbor_index]
         edges = torch.cat(
@@ -148,8 +153,7 @@ class EAD(Fingerprint):
         density = moments.square() @ self.combine.to(moments)
         n_channels, n_shells = weights.shape[1], radial.shape[1]
         blocks = density.view(graph.n_atoms, n_channels, n_shells, self.l_max + 1)
-        rows = blocks.transpose(2, 3).reshape(graph.n_atoms, self.n_features)
-        return rows if self.per == "atom" else crystal_mean(rows, graph)
+        return blocks.transpose(2, 3).reshape(graph.n_atoms, -1)
 
 
 def _powers(l_max: int) -> list[tuple[int, int, int]]:

@@ -7,18 +7,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from atomprint.fingerprints.base import Fingerprint, Per, crystal_mean
+from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, Per, crystal_mean
 from atomprint.fingerprints.channels import SHORT_NAMES, ChannelName, channel_table
 from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
 from atomprint.fingerprints.sums import Chunks
-from atomprint.ground.settings import Settings
 from atomprint.structures.graph import GraphBatch, sum_by_index
 
 # A smeared neighbour is followed this many widths beyond the last bin, where exp(-x²/2) = 4e-6.
 _PAD_WIDTHS = 5.0
 
 
-class RDFSettings(Settings):
+class RDFSettings(FingerprintSpec):
     """Radial distribution function g(r), per atom or per crystal."""
 
     kind: Literal["rdf"] = "rdf"
@@ -81,10 +80,15 @@ class RDF(Fingerprint):
     centers: Tensor
     shell_volumes: Tensor
 
-    def __init__(self, settings: RDFSettings) -> None:
+    settings_class = RDFSettings
+    settings: RDFSettings
+
+    def prepare(self) -> None:
+        """See :meth:`Fingerprint.prepare`."""
+        settings = self.settings
         smooth = settings.cutoff_function == "cosine"
         pad = 0.0 if smooth else _PAD_WIDTHS * (settings.smearing or 0.0)
-        super().__init__("rdf", settings.per, settings.cutoff + pad)
+        self.cutoff = settings.cutoff + pad
         self.smooth = smooth
         self.smearing = settings.smearing
         self.n_bins = settings.n_bins
@@ -96,9 +100,8 @@ class RDF(Fingerprint):
         self.register_buffer("centers", 0.5 * (edges[1:] + edges[:-1]))
         self.register_buffer("shell_volumes", 4 * math.pi / 3 * (edges[1:] ** 3 - edges[:-1] ** 3))
         self.register_buffer("table", channel_table(settings.channels, settings.scale_channels))
-        for name in settings.channels:
-            self.labels += [f"rdf.{SHORT_NAMES[name]}.b{b}" for b in range(self.n_bins)]
-        self.units = ["1"] * len(self.labels)
+        names = [SHORT_NAMES[name] for name in settings.channels]
+        self.name_columns([f"rdf.{name}.b{b}" for name in names for b in range(self.n_bins)], "1")
         if self.smearing is None:
             self.exempt = {
                 "float32": "a distance within a rounding of a bin edge falls in either bin",
@@ -106,8 +109,18 @@ class RDF(Fingerprint):
             if not self.smooth:
                 self.exempt["smooth"] = "a hard bin jumps when a neighbour crosses its edge"
 
-    def forward(self, graph: GraphBatch) -> Tensor:
+    def reference(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms | n_crystals, n_channels * n_bins)``."""
+        if self.per == "crystal" and self.settings.pool == ("mean",):
+            return self._rows(graph, per_crystal=True)
+        return super().reference(graph)
+
+    def per_atom(self, graph: GraphBatch) -> Tensor:
+        """Compute ``(n_atoms, n_channels * n_bins)``."""
+        return self._rows(graph, per_crystal=False)
+
+    def _rows(self, graph: GraphBatch, per_crystal: bool) -> Tensor:
+        """Compute rows of atoms, or at once those of crystals."""
         graph = graph.within(self.cutoff)
         r = graph.distances
         per_atom = self.table.to(r)[graph.numbers]
@@ -117,14 +130,14 @@ class RDF(Fingerprint):
         if self.smooth:
             weights = weights * cosine_cutoff(r, self.r_max)[:, None]
         index, size = graph.center_index, graph.n_atoms
-        if self.per == "crystal":
+        if per_crystal:
             index, size = graph.crystal_index[index], graph.n_crystals
         counts = self._deposit(weights, r, index, size)
-        if self.per == "crystal":
+        if per_crystal:
             counts = counts / graph.n_atoms_per_crystal.to(r)[:, None, None]
         if self.normalize == "g":
             density = graph.n_atoms_per_crystal.to(r) / graph.volumes
-            density = density if self.per == "crystal" else density[graph.crystal_index]
+            density = density if per_crystal else density[graph.crystal_index]
             counts = counts / (density[:, None, None] * self.shell_volumes.to(r))
         return counts.flatten(1)
 

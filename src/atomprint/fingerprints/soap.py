@@ -7,14 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from atomprint.fingerprints.base import Fingerprint, Per, crystal_mean
+from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, crystal_mean
 from atomprint.fingerprints.channels import SHORT_NAMES, ChannelName, channel_table
 from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.sums import Chunks
 from atomprint.fingerprints.tables import look_up
 from atomprint.ground.errors import UsageError
-from atomprint.ground.settings import Settings
 from atomprint.structures.graph import GraphBatch
 
 # Gaussians and basis functions are followed down to this amplitude, dscribe's choice.
@@ -25,13 +24,10 @@ _N_INTERVALS = 2048
 _INDEPENDENT = 1e-13
 
 
-class SOAPSettings(Settings):
+class SOAPSettings(FingerprintSpec):
     """Smooth overlap of atomic positions (Bartók et al., Phys. Rev. B 87, 184115, 2013)."""
 
     kind: Literal["soap"] = "soap"
-    per: Per = Field(
-        "atom", description="A row per atom (dscribe's average='off'), or one per crystal."
-    )
     average: Literal["outer", "inner"] = Field(
         "outer",
         description="Per crystal only. outer: mean of the atoms' power spectra. inner: power "
@@ -95,10 +91,15 @@ class SOAP(Fingerprint):
     at_center: Tensor
     selection: Tensor
 
-    def __init__(self, settings: SOAPSettings) -> None:
+    settings_class = SOAPSettings
+    settings: SOAPSettings
+
+    def prepare(self) -> None:
+        """See :meth:`Fingerprint.prepare`."""
+        settings = self.settings
         smooth = settings.cutoff_function == "cosine"
         pad = 0.0 if smooth else settings.sigma * math.sqrt(-2 * math.log(_THRESHOLD))
-        super().__init__("soap", settings.per, settings.cutoff + pad)
+        self.cutoff = settings.cutoff + pad
         self.smooth = smooth
         self.inner = settings.average == "inner"
         self.r_cut, self.n_max, self.l_max = settings.cutoff, settings.n_max, settings.l_max
@@ -112,18 +113,18 @@ class SOAP(Fingerprint):
         self.step = self.cutoff / _N_INTERVALS
         # Kept beside the float64 table so that it is not converted in every call.
         self.register_buffer("radial32", coefficients.float(), persistent=False)
-        self._name_columns(settings)
-        self.units = ["1"] * len(self.labels)
+        self._select_columns(settings)
         if not smooth:
             self.exempt = {
                 "smooth": "as in dscribe, a Gaussian appears at once, with amplitude 0.001 at r_cut"
             }
 
-    def _name_columns(self, settings: SOAPSettings) -> None:
+    def _select_columns(self, settings: SOAPSettings) -> None:
         """Set the labels, and which elements of the matrix ``c c^T`` they are."""
         names = [SHORT_NAMES[name] for name in settings.channels]
         n, width = self.n_max, self.n_max * self.n_channels
         columns: list[list[int]] = []
+        labels: list[str] = []
         for first, second in (
             (a, b)
             for a in range(self.n_channels)
@@ -134,24 +135,31 @@ class SOAP(Fingerprint):
             for degree in range(self.l_max + 1):
                 for row in range(n):
                     for column in range(row if first == second else 0, n):
-                        self.labels.append(f"soap.{pair}.n{row}n{column}l{degree}")
+                        labels.append(f"soap.{pair}.n{row}n{column}l{degree}")
                         place = (first * n + row) * width + second * n + column
                         columns.append([degree, place])
         degrees, places = torch.tensor(columns).T
         self.register_buffer("selection", degrees * width**2 + places)
+        self.name_columns(labels, "1")
 
-    def forward(self, graph: GraphBatch) -> Tensor:
+    def reference(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms | n_crystals, n_features)``."""
-        graph = graph.within(self.cutoff)
-        coefficients = self._coefficients(graph)
-        if self.per == "crystal" and self.inner:
-            coefficients = [crystal_mean(block, graph) for block in coefficients]
+        if not (self.per == "crystal" and self.inner):
+            return super().reference(graph)
+        coefficients = self._coefficients(graph.within(self.cutoff))
+        return self._power_spectrum([crystal_mean(block, graph) for block in coefficients])
+
+    def per_atom(self, graph: GraphBatch) -> Tensor:
+        """Compute ``(n_atoms, n_columns)``."""
+        return self._power_spectrum(self._coefficients(graph.within(self.cutoff)))
+
+    def _power_spectrum(self, coefficients: list[Tensor]) -> Tensor:
+        """Columns of the settings from coefficients of each l, ``(n, n_columns)``."""
         blocks = []
         for degree, block in enumerate(coefficients):
             prefactor = math.pi * math.sqrt(8 / (2 * degree + 1))
             blocks.append((prefactor * torch.bmm(block, block.mT)).flatten(1))
-        rows = torch.cat(blocks, dim=1)[:, self.selection]
-        return crystal_mean(rows, graph) if self.per == "crystal" and not self.inner else rows
+        return torch.cat(blocks, dim=1)[:, self.selection]
 
     def _coefficients(self, graph: GraphBatch) -> list[Tensor]:
         """Expansion coefficients, for each l ``(n_atoms, n_channels * n_max, 2l + 1)``."""

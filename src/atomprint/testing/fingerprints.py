@@ -268,11 +268,11 @@ def labels(fingerprint: Fingerprint) -> None:
             )
         if values.dtype != dtype:
             raise LawBroken(f"values of type {values.dtype} over a graph of type {dtype}")
-    if len(set(fingerprint.labels)) != fingerprint.n_features or not all(fingerprint.labels):
+    if len(set(fingerprint.labels())) != fingerprint.n_features or not all(fingerprint.labels()):
         raise LawBroken("two columns have the same label, or one has none")
     if len(fingerprint.units) != fingerprint.n_features or not all(fingerprint.units):
         raise LawBroken(f"{len(fingerprint.units)} units for {fingerprint.n_features} columns")
-    if not all(label.startswith(f"{fingerprint.kind}.") for label in fingerprint.labels):
+    if not all(label.startswith(f"{fingerprint.kind}.") for label in fingerprint.labels()):
         raise LawBroken(f"a label does not begin with the kind, {fingerprint.kind!r}")
 
 
@@ -285,7 +285,7 @@ def float32(fingerprint: Fingerprint) -> None:
     error = (single - double).abs() / _size_by_unit(fingerprint, double)
     worst = float(error.max())
     if not worst <= TOLERANCE_FLOAT32:
-        column = fingerprint.labels[int(torch.nan_to_num(error, nan=math.inf).amax(0).argmax())]
+        column = fingerprint.labels()[int(torch.nan_to_num(error, nan=math.inf).amax(0).argmax())]
         raise LawBroken(f"float32 differs from float64 by {worst:.1e} in column {column}")
 
 
@@ -372,7 +372,7 @@ def _close(
     worst = float(error.max())
     if not worst <= TOLERANCE:  # written so that NaN fails too
         column = int(torch.nan_to_num(error, nan=math.inf).amax(0).argmax())
-        name = fingerprint.labels[column] if column < len(fingerprint.labels) else str(column)
+        name = fingerprint.labels()[column] if column < len(fingerprint.labels()) else str(column)
         raise LawBroken(f"{message}: by {worst:.1e} of its size in column {name}")
 
 

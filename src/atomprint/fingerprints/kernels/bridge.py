@@ -1,0 +1,55 @@
+"""Fused kernels as functions of a graph batch, with gradients through PyTorch."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atomprint.fingerprints.kernels.base import FusedKernel
+from atomprint.fingerprints.kernels.edges import EdgeBlock
+from atomprint.ground.elements import MAX_Z
+from atomprint.structures.graph import GraphBatch
+
+
+def rows_of_graph(kernel: FusedKernel, graph: GraphBatch, cutoff: float) -> Tensor:
+    """Rows of a graph's atoms by a fused kernel, ``(n_atoms, n_columns)``.
+
+    Differentiable once in positions and cells if the kernel has a gradient.
+    """
+    graph = graph.within(cutoff)
+    rows: Tensor = _Fused.apply(graph.edge_vectors, kernel, graph)  # type: ignore[no-untyped-call]
+    return rows
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, kernel: FusedKernel, graph: GraphBatch) -> Tensor:
+        block = block_of_graph(graph, vectors)
+        ctx.kernel, ctx.block = kernel, block
+        return torch.from_numpy(kernel.rows(block, torch.get_num_threads()))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, row_gradients: Tensor) -> tuple[Tensor, None, None]:
+        plain = np.ascontiguousarray(row_gradients.numpy())
+        gradient = ctx.kernel.gradient(ctx.block, plain, torch.get_num_threads())
+        return torch.from_numpy(gradient), None, None
+
+
+def block_of_graph(graph: GraphBatch, vectors: Tensor) -> EdgeBlock:
+    """The edges of a graph on the processor, whose centres are all of its atoms."""
+    counts = torch.bincount(graph.center_index, minlength=graph.n_atoms)
+    first = torch.nn.functional.pad(torch.cumsum(counts, 0), (1, 0))
+    elements = graph.crystal_index * (MAX_Z + 1) + graph.numbers
+    composition = torch.bincount(elements, minlength=graph.n_crystals * (MAX_Z + 1))
+    return EdgeBlock(
+        numbers=graph.numbers.numpy(),
+        first=first.numpy(),
+        neighbor_numbers=graph.numbers[graph.neighbor_index].numpy(),
+        vectors=np.ascontiguousarray(vectors.detach().numpy()),
+        cutoff=graph.cutoff,
+        crystal_index=graph.crystal_index.numpy(),
+        composition=composition.view(graph.n_crystals, MAX_Z + 1).numpy(),
+        volumes=graph.volumes.detach().double().numpy(),
+    )

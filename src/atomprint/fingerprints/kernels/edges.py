@@ -1,0 +1,92 @@
+"""What fused kernels read: the neighbours of a run of atoms, as flat NumPy arrays."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[Any]
+"""float32 or float64: kernels compute in the type of the block's vectors."""
+
+
+@dataclass(frozen=True)
+class EdgeBlock:
+    """The neighbours of a run of atoms (the centres), whose crystals may be many.
+
+    Attributes
+    ----------
+    numbers
+        Atomic numbers of the centres, ``(n_centers,)``.
+    first
+        Edges of centre i are ``first[i]`` to ``first[i + 1]``, ``(n_centers + 1,)``.
+    neighbor_numbers
+        Atomic numbers of the neighbours, ``(n_edges,)``.
+    vectors
+        From the centre to the neighbour in Å, ``(n_edges, 3)``, C-contiguous, float32 or float64.
+        Every pair below ``cutoff`` is there, and none at or above it.
+    cutoff
+        In Å. A kernel with a smaller cutoff of its own skips edges by their length.
+    crystal_index
+        Which crystal of the block each centre belongs to, ``(n_centers,)``.
+    composition
+        Number of atoms of every element in each whole crystal, ``(n_crystals, 119)``.
+    volumes
+        Cell volumes in Å³, ``(n_crystals,)`` float64.
+    """
+
+    numbers: Ints
+    first: Ints
+    neighbor_numbers: Ints
+    vectors: Floats
+    cutoff: float
+    crystal_index: Ints
+    composition: Ints
+    volumes: npt.NDArray[np.float64]
+
+    @property
+    def n_centers(self) -> int:
+        """Rows that a fingerprint of this block has."""
+        return len(self.numbers)
+
+    @property
+    def n_edges(self) -> int:
+        """Edges in the block."""
+        return len(self.vectors)
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="atomprint")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process must not wait for its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def over_centers(run: Callable[[int, int], None], block: EdgeBlock, n_threads: int) -> None:
+    """Call ``run(start, stop)`` on parts of the centres, with equal shares of the edges.
+
+    Parameters
+    ----------
+    run
+        Computes the centres from start to stop (a call of a kernel compiled with ``nogil``).
+    block
+        Whose centres to divide.
+    n_threads
+        Parts are as many as threads; with one thread the caller's own does it all.
+    """
+    n = block.n_centers
+    if n_threads <= 1 or n < 2 * n_threads:
+        run(0, n)
+        return
+    shares = np.linspace(0, block.n_edges + n, n_threads + 1)[1:-1]
+    cuts = [0, *np.searchsorted(block.first[1:] + np.arange(1, n + 1), shares).tolist(), n]
+    jobs = [_pool(n_threads).submit(run, cuts[k], cuts[k + 1]) for k in range(n_threads)]
+    for job in jobs:
+        job.result()
