@@ -1,0 +1,423 @@
+"""The fused kernel of every fingerprint that is quadratic in an expansion."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+from atomprint.fingerprints.harmonics import solid_harmonics
+from atomprint.fingerprints.kernels import quadratic_loops as loops
+from atomprint.fingerprints.kernels.base import FusedKernel
+from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers
+from atomprint.fingerprints.kernels.expansion import LINEAR, SELF, Expansion, Float64s, Ints
+from atomprint.fingerprints.kernels.vectors import LANES
+
+_TOLERANCE = {np.dtype(np.float64): 2e-13, np.dtype(np.float32): 4e-7}
+"""How far a coarser table may stray from the given one, relative to a column's largest value."""
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """All numbers of an expansion in one float type, as the loops want them."""
+
+    weights: Floats
+    center_weights: Floats
+    center: Floats
+    table: Floats
+    begin: float
+    step: float
+    rise: Floats
+    fall: Floats
+    diagonal: Floats
+    slope_factor: Floats
+    coefficient: Floats
+
+
+class QuadraticKernel(FusedKernel):
+    """Fused rows and gradients of an :class:`Expansion`.
+
+    One pass an atom: neighbours below the cutoff are gathered, sorted by element; harmonics and
+    radial functions of 64 at a time are made in L1 and summed in registers, an expansion for each
+    element; channels are mixed from elements (so that ten channels cost hardly more than one), and
+    the products are taken. Nothing that is per edge is ever written to memory.
+
+    Parameters
+    ----------
+    expansion
+        What to compute.
+    """
+
+    has_gradient = True
+
+    def __init__(self, expansion: Expansion) -> None:
+        self.expansion = expansion
+        self.l_max = int(expansion.degrees.max())
+        self.n_padded = -(-expansion.n_radial // LANES) * LANES
+        starts, self._column_index = np.unique(expansion.columns, return_inverse=True)
+        self._starts: Ints = starts
+        self.width = len(starts) * self.n_padded
+        self.columns = (self._column_index * self.n_padded).astype(np.int64)
+        sizes = (2 * expansion.degrees + 1) * self.n_padded
+        self.offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        self.size = int(sizes.sum())
+        self.n_channels = expansion.weights.shape[1]
+        self._plan_values()
+        self._arrays: dict[Any, _Arrays] = {}
+
+    def _plan_values(self) -> None:
+        """Decide which rows of values are made, and what columns take from them.
+
+        Where only squares are asked for in a block, its products of different n are not made.
+        """
+        e, n_radial = self.expansion, self.expansion.n_radial
+        block, left, right = e.products.block, e.products.left, e.products.right
+        mixed = {int(b) for b in block[(right >= 0) & (left != right)]}
+        channel, n = np.divmod(left, n_radial)
+        other, other_n = np.divmod(np.maximum(right, 0), n_radial)
+        keys: list[tuple[int, int, int, int]] = []
+        for k in range(len(block)):
+            b, a = int(block[k]), int(channel[k])
+            if right[k] == SELF:
+                keys.append((loops.SELF, b, a, a))
+            elif right[k] == LINEAR:
+                keys.append((loops.LINEAR, b, a, a))
+            elif b in mixed:
+                keys.append((loops.GRAM, b, a, int(other[k])))
+            else:
+                keys.append((loops.SQUARE, b, a, a))
+        rows = sorted(set(keys))
+        counts = [n_radial if key[0] == loops.GRAM else 1 for key in rows]
+        bases = dict(zip(rows, np.cumsum([0, *counts[:-1]]) * self.n_padded, strict=True))
+        place = np.array([bases[key] for key in keys], dtype=np.int64)
+        gram = np.array([key[0] == loops.GRAM for key in keys], dtype=bool)
+        place += np.where(gram, n * self.n_padded + other_n, n)
+        table = np.array(rows, dtype=np.int64).reshape(-1, 4)
+        self.row_kind, of_block = np.ascontiguousarray(table[:, 0]), table[:, 1]
+        starts = np.where(
+            self.row_kind == loops.SELF, self.columns[of_block], self.offsets[of_block]
+        )
+        self.row_offset = starts
+        self.row_terms = 2 * e.degrees[of_block] + 1
+        self.row_left = np.ascontiguousarray(table[:, 2])
+        self.row_right = np.ascontiguousarray(table[:, 3])
+        self.row_left_n = np.zeros(len(rows), dtype=np.int64)
+        self.row_count = np.array(counts, dtype=np.int64)
+        self.n_values = int(self.row_count.sum()) * self.n_padded
+        self.with_self = bool((self.row_kind == loops.SELF).any())
+        factor = e.products.factor
+        if e.mix is None:
+            self.term_first = np.arange(len(place) + 1)
+            self.term_value, self.term_factor = place, factor.astype(np.float64)
+        else:
+            column, product = np.nonzero(e.mix.T)
+            self.term_first = np.searchsorted(column, np.arange(e.mix.shape[1] + 1))
+            self.term_value = place[product]
+            self.term_factor = e.mix.T[column, product] * factor[product]
+        self.n_columns = len(self.term_first) - 1
+
+    def _in(self, dtype: Any) -> _Arrays:
+        """Arrays of a float type, made once."""
+        if dtype not in self._arrays:
+            e = self.expansion
+            table, step = _coarsen(self._pad(e.table.coefficients), e.table.step, _TOLERANCE[dtype])
+            center = np.zeros((e.center.shape[0], len(e.degrees), self.n_padded))
+            center[:, :, : e.n_radial] = e.center
+            rise, fall, diagonal = _recurrence(self.l_max)
+            _, _, slope = _harmonic_slopes(self.l_max)
+            self._arrays[dtype] = _Arrays(
+                weights=e.weights.astype(dtype),
+                center_weights=e.center_weights.astype(dtype),
+                center=center.astype(dtype),
+                table=table.astype(dtype),
+                begin=e.table.start,
+                step=step,
+                rise=rise.astype(dtype),
+                fall=fall.astype(dtype),
+                diagonal=diagonal.astype(dtype),
+                slope_factor=slope.astype(dtype),
+                coefficient=self.term_factor.astype(dtype),
+            )
+        return self._arrays[dtype]
+
+    def _pad(self, table: Float64s) -> Float64s:
+        """Bring the table's columns into runs of a padded length, ``(n_tables, n, 4, width)``."""
+        padded = np.zeros((*table.shape[:3], self.width))
+        for k, start in enumerate(self._starts):
+            run = table[..., start : start + self.expansion.n_radial]
+            padded[..., k * self.n_padded : k * self.n_padded + run.shape[-1]] = run
+        return padded
+
+    def rows(self, block: EdgeBlock, n_threads: int = 1) -> Floats:
+        """Compute ``(n_centers, n_columns)``."""
+        out = np.empty((block.n_centers, self.n_columns), dtype=block.vectors.dtype)
+        over_centers(lambda a, b: self._run(block, a, b, out, None), block, n_threads)
+        return out
+
+    def gradient(self, block: EdgeBlock, row_gradients: Floats, n_threads: int = 1) -> Floats:
+        """Pull a gradient back to the edge vectors, see :meth:`FusedKernel.gradient`."""
+        out = np.zeros((block.n_edges, 3), dtype=block.vectors.dtype)
+        given = np.ascontiguousarray(row_gradients, dtype=block.vectors.dtype)
+        over_centers(lambda a, b: self._run(block, a, b, out, given), block, n_threads)
+        return out
+
+    def _run(
+        self, block: EdgeBlock, start: int, stop: int, out: Floats, row_gradients: Floats | None
+    ) -> None:
+        e, arrays = self.expansion, self._in(block.vectors.dtype)
+        elements = np.flatnonzero(np.bincount(block.neighbor_numbers, minlength=119))
+        if len(elements) == 0:
+            elements = np.ones(1, dtype=np.int64)
+        slot_of = np.zeros(119, dtype=np.int64)
+        single = self.n_channels == 1
+        # With one channel of equal weights and one table, elements need not be told apart.
+        plain = single and len(e.table.coefficients) == 1 and len(set(e.weights[elements, 0])) == 1
+        if plain:
+            elements = elements[:1]
+        else:
+            slot_of[elements] = np.arange(len(elements))
+        row_slope, slope_of, _ = _harmonic_slopes(self.l_max)
+        common = (
+            block.first, block.vectors, slot_of[block.neighbor_numbers], start, stop, e.cutoff,
+            arrays.weights[elements], e.table_of_element[elements],
+            arrays.center_weights[block.numbers], arrays.center, e.table_of_element[block.numbers],
+            single, self.l_max, e.degrees, self.columns, self.offsets, self.size, self.n_padded,
+            arrays.table.reshape(-1), arrays.table.shape[1], arrays.begin, arrays.step, self.width,
+            arrays.rise, arrays.fall, arrays.diagonal, self.with_self, self.row_kind,
+            self.row_offset, self.row_terms, self.row_left, self.row_left_n, self.row_count,
+            self.row_right, self.term_first, self.term_value, arrays.coefficient, e.root,
+            self.n_values,
+        )  # fmt: skip
+        if row_gradients is None:
+            _rows(*common, out)
+        else:
+            _pull(*common, row_slope, slope_of, arrays.slope_factor, row_gradients, out)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _rows(
+    first: Any, vectors: Any, slots: Any, start: int, stop: int, cutoff: float, weights: Any,
+    table_of_slot: Any, center_weights: Any, center: Any, center_table: Any, single: bool, l_max:
+    int, degrees: Any, columns: Any, offsets: Any, size: int, n_padded: int, table: Any,
+    n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any, diagonal: Any,
+    with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any, row_left_n:
+    Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient: Any, root:
+    bool, n_values: int, out: Any,
+) -> None:  # fmt: skip
+    """Rows of the centres from start to stop."""
+    most = 1
+    for i in range(start, stop):
+        most = max(most, first[i + 1] - first[i])
+    dtype = vectors.dtype
+    n_slots, n_channels = weights.shape
+    # Vectors reach beyond the last neighbour: what is there must be numbers.
+    x, y, z = np.zeros(most + 8, dtype), np.zeros(most + 8, dtype), np.zeros(most + 8, dtype)
+    r = np.empty(most, dtype)
+    edge, ends = np.empty(most, np.int64), np.empty(n_slots + 1, np.int64)
+    harmonics = np.empty((l_max + 1) ** 2 * loops.BATCH, dtype)
+    radial = np.empty(loops.BATCH * width, dtype)
+    of_slots, self_of_slots = np.empty((n_slots, size), dtype), np.empty((n_slots, width), dtype)
+    used = np.empty(n_slots, np.bool_)
+    coefficients, selves = np.empty((n_channels, size), dtype), np.empty((n_channels, width), dtype)
+    values = np.empty(n_values, dtype)
+    for i in range(start, stop):
+        loops.gather(
+            vectors, slots, first[i], first[i + 1], cutoff, n_slots, x, y, z, r, edge, ends
+        )
+        loops.expand(
+            x, y, z, r, ends, n_slots, table_of_slot, weights, single, l_max, degrees, columns,
+            offsets, n_padded, table, n_intervals, begin, step, width, rise, fall, diagonal,
+            with_self, harmonics, radial, of_slots, self_of_slots, used,
+        )  # fmt: skip
+        loops.mix_channels(
+            of_slots, self_of_slots, used, weights, single, center_weights[i],
+            center[center_table[i]], offsets, degrees, n_padded, with_self, coefficients, selves,
+        )  # fmt: skip
+        loops.fill_values(
+            coefficients, selves, row_kind, row_offset, row_terms, row_left, row_left_n, row_count,
+            row_right, n_padded, values,
+        )  # fmt: skip
+        for k in range(term_first.shape[0] - 1):
+            total = coefficient[term_first[k]] * values[term_value[term_first[k]]]
+            for i_term in range(term_first[k] + 1, term_first[k + 1]):
+                total += coefficient[i_term] * values[term_value[i_term]]
+            out[i, k] = np.sqrt(max(total, total * 0)) if root else total
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _pull(
+    first: Any, vectors: Any, slots: Any, start: int, stop: int, cutoff: float, weights: Any,
+    table_of_slot: Any, center_weights: Any, center: Any, center_table: Any, single: bool, l_max:
+    int, degrees: Any, columns: Any, offsets: Any, size: int, n_padded: int, table: Any,
+    n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any, diagonal: Any,
+    with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any, row_left_n:
+    Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient: Any, root:
+    bool, n_values: int, slope_row: Any, slope_of: Any, slope_factor: Any, row_gradients: Any, out:
+    Any,
+) -> None:  # fmt: skip
+    """Gradients by edge vectors of the centres from start to stop."""
+    most = 1
+    for i in range(start, stop):
+        most = max(most, first[i + 1] - first[i])
+    dtype = vectors.dtype
+    n_slots, n_channels = weights.shape
+    # Vectors reach beyond the last neighbour: what is there must be numbers.
+    x, y, z = np.zeros(most + 8, dtype), np.zeros(most + 8, dtype), np.zeros(most + 8, dtype)
+    r = np.empty(most, dtype)
+    edge, ends = np.empty(most, np.int64), np.empty(n_slots + 1, np.int64)
+    harmonics = np.empty((l_max + 1) ** 2 * loops.BATCH, dtype)
+    radial, slopes = np.empty(loops.BATCH * width, dtype), np.empty(loops.BATCH * width, dtype)
+    of_slots, self_of_slots = np.empty((n_slots, size), dtype), np.empty((n_slots, width), dtype)
+    used = np.empty(n_slots, np.bool_)
+    coefficients, selves = np.empty((n_channels, size), dtype), np.empty((n_channels, width), dtype)
+    d_coefficients, d_selves = np.empty_like(coefficients), np.empty_like(selves)
+    values = np.empty(n_values, dtype)
+    d_values = np.empty_like(values)
+    d_of_slot, d_self = np.empty(size, dtype), np.empty(width, dtype)
+    d_harmonics = np.empty((l_max + 1) ** 2, dtype)
+    for i in range(start, stop):
+        loops.gather(
+            vectors, slots, first[i], first[i + 1], cutoff, n_slots, x, y, z, r, edge, ends
+        )
+        loops.expand(
+            x, y, z, r, ends, n_slots, table_of_slot, weights, single, l_max, degrees, columns,
+            offsets, n_padded, table, n_intervals, begin, step, width, rise, fall, diagonal,
+            with_self, harmonics, radial, of_slots, self_of_slots, used,
+        )  # fmt: skip
+        loops.mix_channels(
+            of_slots, self_of_slots, used, weights, single, center_weights[i],
+            center[center_table[i]], offsets, degrees, n_padded, with_self, coefficients, selves,
+        )  # fmt: skip
+        d_values[:] = 0
+        if root:
+            loops.fill_values(
+                coefficients, selves, row_kind, row_offset, row_terms, row_left, row_left_n,
+                row_count, row_right, n_padded, values,
+            )  # fmt: skip
+        for k in range(term_first.shape[0] - 1):
+            given = row_gradients[i, k]
+            if root:
+                total = given * 0
+                for i_term in range(term_first[k], term_first[k + 1]):
+                    total += coefficient[i_term] * values[term_value[i_term]]
+                # The root has no slope at zero: its gradient is taken as zero there.
+                given = given / (2 * np.sqrt(total)) if total > 0 else given * 0
+            for i_term in range(term_first[k], term_first[k + 1]):
+                d_values[term_value[i_term]] += coefficient[i_term] * given
+        loops.pull_values(
+            coefficients, row_kind, row_offset, row_terms, row_left, row_left_n, row_count,
+            row_right, n_padded, d_values, d_coefficients, d_selves,
+        )  # fmt: skip
+        slot_start = 0
+        for s in range(n_slots):
+            if ends[s] > slot_start:
+                d_of_slot[:] = 0
+                d_self[:] = 0
+                for a in range(n_channels):
+                    weight = weights[s, a]
+                    for k in range(size):
+                        d_of_slot[k] += weight * d_coefficients[a, k]
+                    for k in range(width):
+                        d_self[k] += weight * weight * d_selves[a, k]
+                loops.pull_edges(
+                    x, y, z, r, edge, slot_start, ends[s], l_max, degrees, columns, offsets,
+                    n_padded, table, table_of_slot[s] * n_intervals * 4 * width, n_intervals,
+                    begin, step, width, rise, fall, diagonal, slope_row, slope_of, slope_factor,
+                    d_of_slot, d_self, with_self, harmonics, radial, slopes, d_harmonics, out,
+                )  # fmt: skip
+            slot_start = ends[s]
+
+
+def _coarsen(table: Float64s, step: float, tolerance: float) -> tuple[Float64s, float]:
+    """Join intervals of the cubics as far as a tolerance allows: small tables stay in the cache.
+
+    Every factor-th node is kept, with its value and slope, and the joined cubic is compared with
+    the given ones at all nodes between.
+    """
+    n_intervals = table.shape[1]
+    scale = np.abs(table[:, :, 0]).max(axis=(0, 1)) + 1e-300
+    values = np.concatenate([table[:, :, 0], table[:, -1:].sum(axis=2)], axis=1)
+    last_slope = table[:, -1:, 1] + 2 * table[:, -1:, 2] + 3 * table[:, -1:, 3]
+    slopes = np.concatenate([table[:, :, 1], last_slope], axis=1)
+    for factor in (32, 16, 8, 4, 2):
+        if n_intervals % factor:
+            continue
+        v, s = values[:, ::factor], slopes[:, ::factor] * factor
+        rise = v[:, 1:] - v[:, :-1]
+        joined = np.stack(
+            [
+                v[:, :-1],
+                s[:, :-1],
+                3 * rise - 2 * s[:, :-1] - s[:, 1:],
+                s[:, :-1] + s[:, 1:] - 2 * rise,
+            ],
+            axis=2,
+        )
+        worst = 0.0
+        for k in range(1, factor):
+            t = k / factor
+            guess = ((joined[:, :, 3] * t + joined[:, :, 2]) * t + joined[:, :, 1]) * t
+            error = np.abs(guess + joined[:, :, 0] - values[:, k::factor]).max(axis=(0, 1))
+            worst = max(worst, float((error / scale).max()))
+        if worst < tolerance:
+            return joined, step * factor
+    return table, step
+
+
+@lru_cache
+def _recurrence(l_max: int) -> tuple[Float64s, Float64s, Float64s]:
+    """Coefficients of the harmonics' recurrences, see :func:`solid_harmonics`."""
+    rise, fall = np.zeros((l_max + 1, l_max + 1)), np.zeros((l_max + 1, l_max + 1))
+    diagonal = np.empty(l_max + 1)
+    diagonal[0] = math.sqrt(1 / (4 * math.pi))
+    for m in range(1, l_max + 1):
+        diagonal[m] = math.sqrt((2 * m + 1) / (2 * m)) * (math.sqrt(2) if m == 1 else 1)
+    for l in range(1, l_max + 1):  # noqa: E741 (the field's own letter)
+        for m in range(l):
+            a = math.sqrt((4 * l * l - 1) / (l * l - m * m))
+            rise[l, m] = a
+            if l - 1 > m:
+                fall[l, m] = a * math.sqrt(((l - 1) ** 2 - m * m) / (4 * (l - 1) ** 2 - 1))
+    return rise, fall, diagonal
+
+
+@lru_cache
+def _harmonic_slopes(l_max: int) -> tuple[Ints, Ints, Float64s]:
+    """Derivatives of solid harmonics along x, y, z in terms of those of one degree less.
+
+    Returns
+    -------
+    row, of, factor
+        Each ``(3, n_terms)``: the derivative of ``row`` along the axis holds ``factor * of``.
+        Found by a least-squares fit, exact but for rounding, since each is a polynomial of
+        degree l - 1 that solves Laplace's equation.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        points = torch.randn(4 * (l_max + 1) ** 2, 3, dtype=torch.float64, generator=_generator())
+        points = points / torch.linalg.vector_norm(points, dim=1, keepdim=True)
+        points.requires_grad_(True)
+        values = solid_harmonics(points, l_max)
+        terms: list[list[tuple[int, int, float]]] = [[], [], []]
+        for row in range(1, (l_max + 1) ** 2):
+            (slope,) = torch.autograd.grad(values[:, row].sum(), points, retain_graph=True)
+            degree = math.isqrt(row)
+            lower = values[:, (degree - 1) ** 2 : degree**2].detach()
+            solution = torch.linalg.lstsq(lower, slope).solution
+            for k in range(lower.shape[1]):
+                for axis in range(3):
+                    factor = float(solution[k, axis])
+                    if abs(factor) > 1e-10:
+                        terms[axis].append((row, (degree - 1) ** 2 + k, factor))
+    longest = max(len(axis) for axis in terms)
+    padded = [axis + [(0, 0, 0.0)] * (longest - len(axis)) for axis in terms]
+    row_of = np.array([[t[0] for t in axis] for axis in padded], dtype=np.int64).reshape(3, -1)
+    of = np.array([[t[1] for t in axis] for axis in padded], dtype=np.int64).reshape(3, -1)
+    factors = np.array([[t[2] for t in axis] for axis in padded], dtype=np.float64).reshape(3, -1)
+    return row_of, of, factors
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
