@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.neighbors import Neighbors, find_neighbors
+from atomprint.structures.neighbors import Neighbors
+from atomprint.structures.search import search
 
 
 @dataclass(frozen=True)
@@ -63,32 +64,30 @@ class GraphBatch:
         Atoms are wrapped into their cells first (in float64), so that far-away coordinates cost
         no digits. A neighbour list given in ``neighbors`` must belong to wrapped positions.
         """
-        numbers, positions, centers, neighbor_indices, shifts = [], [], [], [], []
-        offset = 0
-        for index, crystal in enumerate(crystals):
-            xyz = wrap(crystal)
-            found = (
-                neighbors[index]
-                if neighbors is not None
-                else find_neighbors(xyz, crystal.cell, cutoff)
-            )
-            numbers.append(crystal.numbers)
-            positions.append(xyz)
-            centers.append(found.center_index + offset)
-            neighbor_indices.append(found.neighbor_index + offset)
-            shifts.append(found.shifts)
-            offset += crystal.n_atoms
-        counts = torch.tensor([c.n_atoms for c in crystals], dtype=torch.int64)
+        numbers = [c.numbers for c in crystals] or [np.zeros(0, dtype=np.int64)]
+        wrapped = [wrap(c) for c in crystals] or [np.zeros((0, 3))]
+        positions = np.concatenate(wrapped)
+        first_atom = np.cumsum([0, *(c.n_atoms for c in crystals)])
         cells = np.stack([c.cell for c in crystals]) if crystals else np.zeros((0, 3, 3))
+        if neighbors is None:
+            found = search(positions, cells, first_atom, cutoff)
+            centers = np.repeat(np.arange(len(positions)), np.diff(found.first))
+            neighbor_index, shifts = found.neighbor_index, found.shifts
+        else:
+            pairs = list(zip(neighbors, first_atom[:-1], strict=True))
+            centers = np.concatenate([n.center_index + offset for n, offset in pairs])
+            neighbor_index = np.concatenate([n.neighbor_index + offset for n, offset in pairs])
+            shifts = np.concatenate([n.shifts for n in neighbors])
+        counts = torch.tensor([c.n_atoms for c in crystals], dtype=torch.int64)
         return cls(
             numbers=torch.from_numpy(np.concatenate(numbers)),
-            positions=torch.from_numpy(np.concatenate(positions)).to(dtype),
+            positions=torch.from_numpy(positions).to(dtype),
             cells=torch.from_numpy(cells).to(dtype),
             crystal_index=torch.repeat_interleave(torch.arange(len(crystals)), counts),
             n_atoms_per_crystal=counts,
-            center_index=torch.from_numpy(np.concatenate(centers)),
-            neighbor_index=torch.from_numpy(np.concatenate(neighbor_indices)),
-            shifts=torch.from_numpy(np.concatenate(shifts)).to(dtype),
+            center_index=torch.from_numpy(centers),
+            neighbor_index=torch.from_numpy(neighbor_index),
+            shifts=torch.from_numpy(shifts).to(dtype),
             cutoff=cutoff,
             ids=tuple(c.id for c in crystals),
         )

@@ -1,17 +1,16 @@
-"""Neighbours of every atom within a cutoff, all periodic images included.
+"""Neighbours of every atom of one crystal within a cutoff, all periodic images included.
 
-The search itself is vesin's (https://luthaf.fr/vesin), one crystal at a time; this module fixes
-the conventions: full list, strict ``r < cutoff``, an atom's own images are neighbours, and edges
-sorted by centre, then by neighbour.
+The conventions: full list, strict ``r < cutoff``, an atom's own images are neighbours, and edges
+sorted by centre, then by neighbour, then by lattice translation.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from vesin import NeighborList
 
 from atomprint.structures.crystal import FloatArray
+from atomprint.structures.search import search
 
 IntArray = npt.NDArray[np.int64]
 
@@ -46,14 +45,6 @@ def find_neighbors(positions: FloatArray, cell: FloatArray, cutoff: float) -> Ne
     cutoff
         In Å; pairs at exactly this distance are left out.
     """
-    search = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
-    center, neighbor, shifts, distance = search.compute(positions, cell, True, quantities="ijSd")
-    inside = distance < cutoff
-    if not inside.all():
-        center, neighbor, shifts = center[inside], neighbor[inside], shifts[inside]
-    order = np.argsort(center.astype(np.int64) * len(positions) + neighbor.astype(np.int64))
-    return Neighbors(
-        center[order].astype(np.int64),
-        neighbor[order].astype(np.int64),
-        shifts[order].astype(np.int64),
-    )
+    found = search(positions, cell[None], np.array([0, len(positions)]), cutoff)
+    center = np.repeat(np.arange(len(positions)), np.diff(found.first))
+    return Neighbors(center, found.neighbor_index, found.shifts)

@@ -14,7 +14,7 @@ from atomprint.fingerprints.kernels import quadratic_loops as loops
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers
 from atomprint.fingerprints.kernels.expansion import LINEAR, SELF, Expansion, Float64s, Ints
-from atomprint.fingerprints.kernels.vectors import LANES
+from atomprint.ground.vectors import LANES
 
 _TOLERANCE = {np.dtype(np.float64): 2e-13, np.dtype(np.float32): 4e-7}
 """How far a coarser table may stray from the given one, relative to a column's largest value."""

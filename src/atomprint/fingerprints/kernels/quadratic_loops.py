@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from atomprint.fingerprints.kernels.tiles import add_outer
-from atomprint.fingerprints.kernels.vectors import LANES, fma, load, spread, store
+from atomprint.ground.vectors import LANES, fma, load, spread, store
 
 BATCH = 64
 """Neighbours taken at a time, so that their harmonics and radial functions stay in L1."""

@@ -11,7 +11,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from atomprint.fingerprints.kernels.vectors import LANES
+from atomprint.ground.vectors import LANES
 
 MAX_ROWS = 13
 """Most harmonics of one tile: with a vector each they just fit into 16 registers."""

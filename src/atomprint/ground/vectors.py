@@ -3,7 +3,7 @@
 Numba leaves it to the compiler to find out that a loop can work on vectors, and with indices that
 it computes the compiler seldom can. These functions say it: a vector is a value of its own in a
 compiled function, read with :func:`load`, made with :func:`spread`, combined with ``+ - *`` and
-:func:`fma`, and written with :func:`store`. Processors whose registers are narrower than 8 numbers
+:func:`fma`, compared with :func:`below`, and written with :func:`store`. Processors whose registers are narrower than 8 numbers
 take two or four. Indices count numbers in flat arrays and are not checked.
 """
 
@@ -98,6 +98,32 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
         return builder.call(function, arguments)
 
     return a(a, a, a), generate
+
+
+@intrinsic
+def below(typing_context: Any, vector: Any, limit: Any) -> Any:
+    """Bits of the lanes that are less than a number, lane 0 in the lowest bit."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.VectorType(_element(signature.args[0].dtype), LANES)
+        undefined = ir.Constant(kind, ir.Undefined)
+        lone = builder.insert_element(undefined, arguments[1], ir.IntType(32)(0))
+        first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        limits = builder.shuffle_vector(lone, undefined, first)
+        bits = builder.fcmp_ordered("<", arguments[0], limits)
+        return builder.zext(builder.bitcast(bits, ir.IntType(LANES)), ir.IntType(64))
+
+    return types.int64(vector, vector.dtype), generate
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, bits: Any) -> Any:
+    """Index of the lowest bit that is set; not defined for zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.int64(types.int64), generate
 
 
 def _binary(instruction: str) -> Any:

@@ -1,0 +1,406 @@
+"""The search for neighbours: every image of every atom within a cutoff, compiled.
+
+In a small crystal the lattice translations that can matter to any pair are listed once; each pair,
+brought to its nearest image as far as the cell's rows tell, is then compared with all of them, 8 at
+a time. In a large crystal only atoms of nearby bins are paired. There, and in cells so flat or
+skewed that the list would be long, the translations S with ``|d + S A| < cutoff`` are counted off
+along three orthogonal directions (the cell's rows made orthogonal, last row first): along each,
+the sphere that is left bounds the next integer exactly.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from atomprint.ground.vectors import LANES, below, fma, load, lowest_bit, spread
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+# From so many atoms in a crystal on, atoms are sorted into bins first.
+_MANY_ATOMS = 256
+# Longest list of translations to compare every pair with.
+_MANY_TRANSLATIONS = 1024
+# Distances below this (Å) are an atom and itself, or two atoms in one place.
+_SAME_PLACE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEdges:
+    """Edges of a run of centres over some crystals, sorted by centre, then neighbour.
+
+    Attributes
+    ----------
+    first
+        Edges of the k-th centre are ``first[k]`` to ``first[k + 1]``, ``(n_centers + 1,)``.
+    neighbor_index
+        Atoms, counted over all the crystals, ``(n_edges,)``.
+    shifts
+        Lattice translations S of the neighbours, ``(n_edges, 3)``; empty if not asked for.
+    vectors
+        ``positions[neighbor] + S @ cell - positions[center]`` in Å, ``(n_edges, 3)``.
+    """
+
+    first: IntArray
+    neighbor_index: IntArray
+    shifts: IntArray
+    vectors: npt.NDArray[Any]
+
+
+def search(
+    positions: FloatArray,
+    cells: FloatArray,
+    first_atom: IntArray,
+    cutoff: float,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    dtype: npt.DTypeLike = np.float64,
+    with_shifts: bool = True,
+) -> FoundEdges:
+    """Find every ordered pair with ``0 < distance < cutoff`` in a batch of crystals.
+
+    Parameters
+    ----------
+    positions
+        Cartesian, Å, of all crystals one after the other, ``(n_atoms, 3)``; need not lie inside
+        the cells.
+    cells
+        Lattice vectors as rows, Å, ``(n_crystals, 3, 3)``.
+    first_atom
+        Atoms of crystal c are ``first_atom[c]`` to ``first_atom[c + 1]``, ``(n_crystals + 1,)``.
+    cutoff
+        In Å; pairs at exactly this distance are left out.
+    start, stop
+        The run of atoms that are centres; all by default.
+    dtype
+        Float type of the vectors; they are computed in float64.
+    with_shifts
+        Whether the lattice translations are wanted.
+    """
+    n_atoms = len(positions)
+    stop = n_atoms if stop is None else stop
+    positions = np.ascontiguousarray(positions, dtype=np.float64)
+    cells = np.ascontiguousarray(cells, dtype=np.float64)
+    first_atom = np.ascontiguousarray(first_atom, dtype=np.int64)
+    capacity = _expected(cells, first_atom, cutoff, start, stop)
+    while True:
+        first = np.zeros(stop - start + 1, dtype=np.int64)
+        neighbor_index = np.empty(capacity, dtype=np.int64)
+        shifts = np.empty((capacity if with_shifts else 0, 3), dtype=np.int64)
+        vectors = np.empty((capacity, 3), dtype=dtype)
+        needed = _search(
+            positions, cells, first_atom, cutoff, start, stop, with_shifts, first, neighbor_index,
+            shifts, vectors,
+        )  # fmt: skip
+        if needed <= capacity:
+            return FoundEdges(first, neighbor_index[:needed], shifts[:needed], vectors[:needed])
+        capacity = int(needed)
+
+
+def _expected(cells: FloatArray, first_atom: IntArray, cutoff: float, start: int, stop: int) -> int:
+    """About how many edges there will be, from the densities; a little more than that."""
+    counts = np.clip(first_atom[1:], start, stop) - np.clip(first_atom[:-1], start, stop)
+    volumes = np.maximum(np.abs(np.linalg.det(cells)), 1e-3)
+    sphere = 4.19 * cutoff**3
+    edges = counts * np.diff(first_atom) / volumes * sphere
+    # Dense slabs in a large box have more neighbours than their cell's density says: then the
+    # search is simply done again with the number it found.
+    return int(1.1 * edges.sum() + 4 * counts.sum()) + 64
+
+
+@njit(nogil=True, cache=True)
+def _frame(cell: Any, frame: Any) -> None:
+    """Fill ``frame`` (3, 3) with unit vectors: rows for the cell's a, b and c, c's along c."""
+    for k in range(3):
+        frame[2, k] = cell[2, k]
+        frame[1, k] = cell[1, k]
+        frame[0, k] = cell[0, k]
+    for row in range(2, -1, -1):
+        for done in range(row + 1, 3):
+            along = 0.0
+            for k in range(3):
+                along += frame[row, k] * frame[done, k]
+            for k in range(3):
+                frame[row, k] -= along * frame[done, k]
+        length = 0.0
+        for k in range(3):
+            length += frame[row, k] ** 2
+        length = np.sqrt(length)
+        for k in range(3):
+            frame[row, k] /= length
+
+
+@njit(nogil=True, cache=True)
+def _append(
+    i: int, candidates: Any, n_candidates: int, positions: Any, cell: Any, frame: Any,
+    cutoff: float, with_shifts: bool, place: int, neighbor_index: Any, shifts: Any, vectors: Any,
+) -> int:  # fmt: skip
+    """Write the edges of centre i to some candidates from ``place`` on; returns where they end.
+
+    Beyond the arrays' length edges are only counted.
+    """
+    capacity = neighbor_index.shape[0]
+    square = cutoff * cutoff
+    # A hair more, so that rounding in the frame loses no pair: the test itself is on the vector.
+    wide = square * (1 + 1e-12) + 1e-12
+    a0, a1, a2 = cell[0, 0], cell[0, 1], cell[0, 2]
+    b0, b1, b2 = cell[1, 0], cell[1, 1], cell[1, 2]
+    c0, c1, c2 = cell[2, 0], cell[2, 1], cell[2, 2]
+    u0, u1, u2 = frame[0, 0], frame[0, 1], frame[0, 2]
+    v0, v1, v2 = frame[1, 0], frame[1, 1], frame[1, 2]
+    w0, w1, w2 = frame[2, 0], frame[2, 1], frame[2, 2]
+    step_u = 1 / (a0 * u0 + a1 * u1 + a2 * u2)
+    step_v = 1 / (b0 * v0 + b1 * v1 + b2 * v2)
+    step_w = 1 / (c0 * w0 + c1 * w1 + c2 * w2)
+    a_v, a_w = a0 * v0 + a1 * v1 + a2 * v2, a0 * w0 + a1 * w1 + a2 * w2
+    b_w = b0 * w0 + b1 * w1 + b2 * w2
+    a_u = 1 / step_u
+    b_v = 1 / step_v
+    reach = np.sqrt(wide)
+    x, y, z = positions[i, 0], positions[i, 1], positions[i, 2]
+    for k in range(n_candidates):
+        j = candidates[k]
+        d0, d1, d2 = positions[j, 0] - x, positions[j, 1] - y, positions[j, 2] - z
+        d_u = d0 * u0 + d1 * u1 + d2 * u2
+        first_u = int(np.ceil((-reach - d_u) * step_u))
+        last_u = int(np.floor((reach - d_u) * step_u))
+        if first_u > last_u:
+            continue
+        d_v = d0 * v0 + d1 * v1 + d2 * v2
+        d_w = d0 * w0 + d1 * w1 + d2 * w2
+        for s_u in range(first_u, last_u + 1):
+            left_u = wide - (d_u + s_u * a_u) ** 2
+            if left_u < 0:
+                continue
+            reach_v = np.sqrt(left_u)
+            e_v = d_v + s_u * a_v
+            first_v = int(np.ceil((-reach_v - e_v) * step_v))
+            last_v = int(np.floor((reach_v - e_v) * step_v))
+            for s_v in range(first_v, last_v + 1):
+                left_v = left_u - (e_v + s_v * b_v) ** 2
+                if left_v < 0:
+                    continue
+                reach_w = np.sqrt(left_v)
+                e_w = d_w + s_u * a_w + s_v * b_w
+                first_w = int(np.ceil((-reach_w - e_w) * step_w))
+                last_w = int(np.floor((reach_w - e_w) * step_w))
+                q0 = d0 + s_u * a0 + s_v * b0
+                q1 = d1 + s_u * a1 + s_v * b1
+                q2 = d2 + s_u * a2 + s_v * b2
+                for s_w in range(first_w, last_w + 1):
+                    r0, r1, r2 = q0 + s_w * c0, q1 + s_w * c1, q2 + s_w * c2
+                    length = r0 * r0 + r1 * r1 + r2 * r2
+                    if length < square and length > _SAME_PLACE * _SAME_PLACE:
+                        if place < capacity:
+                            neighbor_index[place] = j
+                            vectors[place, 0] = r0
+                            vectors[place, 1] = r1
+                            vectors[place, 2] = r2
+                            if with_shifts:
+                                shifts[place, 0] = s_u
+                                shifts[place, 1] = s_v
+                                shifts[place, 2] = s_w
+                        place += 1
+    return int(place)
+
+
+@njit(nogil=True, cache=True)
+def _search(
+    positions: Any, cells: Any, first_atom: Any, cutoff: float, start: int, stop: int,
+    with_shifts: bool, first: Any, neighbor_index: Any, shifts: Any, vectors: Any,
+) -> int:  # fmt: skip
+    """Fill the arrays as far as they reach; returns how many edges there are."""
+    place = 0
+    frame = np.empty((3, 3))
+    translations = np.empty((_MANY_TRANSLATIONS + LANES, 3), np.int64)
+    translation_vectors = np.empty((_MANY_TRANSLATIONS + LANES, 3))
+    origin, only_one = np.zeros((1, 3)), np.zeros(1, np.int64)
+    for c in range(cells.shape[0]):
+        begin, end = first_atom[c], first_atom[c + 1]
+        from_atom, to_atom = max(begin, start), min(end, stop)
+        if from_atom >= to_atom:
+            continue
+        _frame(cells[c], frame)
+        n_translations = _list_translations(
+            cells[c], frame, cutoff, translations, translation_vectors, origin, only_one
+        )
+        if end - begin < _MANY_ATOMS and n_translations <= _MANY_TRANSLATIONS:
+            place = _search_list(
+                positions, cells[c], begin, end, from_atom, to_atom, start, cutoff, with_shifts,
+                n_translations, translations, translation_vectors, place, first, neighbor_index,
+                shifts, vectors,
+            )  # fmt: skip
+        elif end - begin < _MANY_ATOMS:
+            candidates = np.arange(begin, end)
+            for i in range(from_atom, to_atom):
+                place = _append(
+                    i, candidates, end - begin, positions, cells[c], frame, cutoff, with_shifts,
+                    place, neighbor_index, shifts, vectors,
+                )  # fmt: skip
+                first[i - start + 1] = place
+        else:
+            place = _search_bins(
+                positions, cells[c], frame, begin, end, from_atom, to_atom, start, cutoff,
+                with_shifts, place, first, neighbor_index, shifts, vectors,
+            )  # fmt: skip
+    return int(place)
+
+
+@njit(nogil=True, cache=True)
+def _list_translations(
+    cell: Any, frame: Any, cutoff: float, translations: Any, vectors: Any, origin: Any,
+    only_one: Any,
+) -> int:  # fmt: skip
+    """List translations that can bring a pair below the cutoff; returns how many there are.
+
+    A pair brought to fractional differences of at most 1/2 is at most half a body diagonal apart.
+    The zero translation is not found by the search (an atom is not its own neighbour): it is put
+    in its place.
+    """
+    longest = 0.0
+    for q in range(-1, 2, 2):
+        for s in range(-1, 2, 2):
+            length = 0.0
+            for k in range(3):
+                length += (0.5 * (cell[0, k] + q * cell[1, k] + s * cell[2, k])) ** 2
+            longest = max(longest, np.sqrt(length))
+    spare = np.empty(_MANY_TRANSLATIONS, np.int64)
+    n = _append(
+        0, only_one, 1, origin, cell, frame, cutoff + longest + 1e-9, True, 0, spare, translations,
+        vectors,
+    )  # fmt: skip
+    if n + 1 > _MANY_TRANSLATIONS:
+        return n + 1
+    # Translations come in order of S, and for every S there is -S: zero is in the middle.
+    for k in range(n, n // 2, -1):
+        for axis in range(3):
+            translations[k, axis] = translations[k - 1, axis]
+            vectors[k, axis] = vectors[k - 1, axis]
+    translations[n // 2] = 0
+    vectors[n // 2] = 0
+    return n + 1
+
+
+@njit(nogil=True, cache=True)
+def _search_list(
+    positions: Any, cell: Any, begin: int, end: int, from_atom: int, to_atom: int, start: int,
+    cutoff: float, with_shifts: bool, n_translations: int, translations: Any, t_vectors: Any,
+    place: int, first: Any, neighbor_index: Any, shifts: Any, vectors: Any,
+) -> int:  # fmt: skip
+    """Edges of the centres of one small crystal, by comparing with a list of translations."""
+    capacity = neighbor_index.shape[0]
+    square = cutoff * cutoff
+    wide = square * (1 + 1e-12)  # the strict test is on the length, rounded as everywhere
+    padded = -(-n_translations // LANES) * LANES
+    t_x, t_y, t_z = np.full(padded, 1e9), np.full(padded, 1e9), np.full(padded, 1e9)
+    for k in range(n_translations):
+        t_x[k], t_y[k], t_z[k] = t_vectors[k, 0], t_vectors[k, 1], t_vectors[k, 2]
+    inverse = np.linalg.inv(cell)
+    n = end - begin
+    x, y, z = np.empty(n), np.empty(n), np.empty(n)
+    frac = np.empty((n, 3))
+    for i in range(n):
+        x[i], y[i], z[i] = positions[begin + i]
+        for axis in range(3):
+            frac[i, axis] = (
+                x[i] * inverse[0, axis] + y[i] * inverse[1, axis] + z[i] * inverse[2, axis]
+            )
+    for i in range(from_atom - begin, to_atom - begin):
+        for j in range(n):
+            s_a = -np.rint(frac[j, 0] - frac[i, 0])
+            s_b = -np.rint(frac[j, 1] - frac[i, 1])
+            s_c = -np.rint(frac[j, 2] - frac[i, 2])
+            d_x = x[j] - x[i] + s_a * cell[0, 0] + s_b * cell[1, 0] + s_c * cell[2, 0]
+            d_y = y[j] - y[i] + s_a * cell[0, 1] + s_b * cell[1, 1] + s_c * cell[2, 1]
+            d_z = z[j] - z[i] + s_a * cell[0, 2] + s_b * cell[1, 2] + s_c * cell[2, 2]
+            v_x, v_y, v_z = spread(d_x), spread(d_y), spread(d_z)
+            for k in range(0, padded, LANES):
+                r_x, r_y, r_z = load(t_x, k) + v_x, load(t_y, k) + v_y, load(t_z, k) + v_z
+                bits = below(fma(r_x, r_x, fma(r_y, r_y, r_z * r_z)), wide)
+                while bits != 0:
+                    t = k + lowest_bit(bits)
+                    bits &= bits - 1
+                    e_x, e_y, e_z = d_x + t_x[t], d_y + t_y[t], d_z + t_z[t]
+                    length = e_x * e_x + e_y * e_y + e_z * e_z
+                    if length >= square or length <= _SAME_PLACE * _SAME_PLACE:
+                        continue
+                    if place < capacity:
+                        neighbor_index[place] = begin + j
+                        vectors[place, 0] = e_x
+                        vectors[place, 1] = e_y
+                        vectors[place, 2] = e_z
+                        if with_shifts:
+                            shifts[place, 0] = translations[t, 0] + int(s_a)
+                            shifts[place, 1] = translations[t, 1] + int(s_b)
+                            shifts[place, 2] = translations[t, 2] + int(s_c)
+                    place += 1
+        first[begin + i - start + 1] = place
+    return int(place)
+
+
+@njit(nogil=True, cache=True)
+def _search_bins(
+    positions: Any, cell: Any, frame: Any, begin: int, end: int, from_atom: int, to_atom: int,
+    start: int, cutoff: float, with_shifts: bool, place: int, first: Any, neighbor_index: Any,
+    shifts: Any, vectors: Any,
+) -> int:  # fmt: skip
+    """Edges of the centres of one large crystal: candidates come from a centre's and next bins.
+
+    Bins divide the cell along its rows and are at least as thick as the cutoff. A candidate is
+    looked at once, with all of its translations, however few bins there are.
+    """
+    n = end - begin
+    inverse = np.linalg.inv(cell)
+    n_bins = np.ones(3, np.int64)
+    for axis in range(3):
+        # Planes of the cell are 1 / |column of the inverse| apart.
+        apart = 1 / np.sqrt((inverse[:, axis] ** 2).sum())
+        n_bins[axis] = min(max(int(apart / (cutoff * (1 + 1e-9))), 1), 64)
+    total = n_bins[0] * n_bins[1] * n_bins[2]
+    bin_of = np.empty((n, 3), np.int64)
+    heads = np.zeros(total + 1, np.int64)
+    for i in range(n):
+        for axis in range(3):
+            f = 0.0
+            for k in range(3):
+                f += positions[begin + i, k] * inverse[k, axis]
+            f -= np.floor(f)
+            bin_of[i, axis] = min(int(f * n_bins[axis]), n_bins[axis] - 1)
+        flat = (bin_of[i, 0] * n_bins[1] + bin_of[i, 1]) * n_bins[2] + bin_of[i, 2]
+        heads[flat + 1] += 1
+    for b in range(total):
+        heads[b + 1] += heads[b]
+    members, filled = np.empty(n, np.int64), heads.copy()
+    for i in range(n):
+        flat = (bin_of[i, 0] * n_bins[1] + bin_of[i, 1]) * n_bins[2] + bin_of[i, 2]
+        members[filled[flat]] = begin + i
+        filled[flat] += 1
+    candidates = np.empty(n, np.int64)
+    known, n_candidates = -1, 0
+    for i in range(from_atom, to_atom):
+        own = bin_of[i - begin]
+        flat = (own[0] * n_bins[1] + own[1]) * n_bins[2] + own[2]
+        if flat != known:
+            known, n_candidates = flat, 0
+            # With one or two bins along an axis, the next on either side may be the same one.
+            for p in range(-1 if n_bins[0] > 2 else 0, min(n_bins[0], 2)):
+                for q in range(-1 if n_bins[1] > 2 else 0, min(n_bins[1], 2)):
+                    for s in range(-1 if n_bins[2] > 2 else 0, min(n_bins[2], 2)):
+                        x = (own[0] + p) % n_bins[0]
+                        y = (own[1] + q) % n_bins[1]
+                        z = (own[2] + s) % n_bins[2]
+                        other = (x * n_bins[1] + y) * n_bins[2] + z
+                        for k in range(heads[other], heads[other + 1]):
+                            candidates[n_candidates] = members[k]
+                            n_candidates += 1
+            candidates[:n_candidates].sort()
+        place = _append(
+            i, candidates, n_candidates, positions, cell, frame, cutoff, with_shifts, place,
+            neighbor_index, shifts, vectors,
+        )  # fmt: skip
+        first[i - start + 1] = place
+    return int(place)
