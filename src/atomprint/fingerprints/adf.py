@@ -1,8 +1,9 @@
 """Angular distribution: of the angles between an atom's neighbours, and its Legendre moments."""
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -13,6 +14,13 @@ from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.sums import Chunks
 from atomprint.structures.graph import GraphBatch, sum_by_index
+
+if TYPE_CHECKING:
+    from atomprint.fingerprints.kernels.base import FusedKernel
+    from atomprint.fingerprints.kernels.expansion import Expansion
+
+# Cubics over this many intervals hold the cosine cutoff to 1e-14.
+_INTERVALS = 2048
 
 
 class ADFSettings(FingerprintSpec):
@@ -156,6 +164,61 @@ class ADF(Fingerprint):
             # Without angles there is nothing to divide: the row stays zero.
             values = values / torch.where(total > 0, total, torch.ones_like(total))
         return values.flatten(1)
+
+    def make_kernel(self) -> "FusedKernel | None":
+        """See :meth:`Fingerprint.make_kernel`; None where a sum over angles is divided by."""
+        whole_crystal = self.per == "crystal" and self.settings.pool == ("mean",)
+        if self.probability and (whole_crystal or self.form != "histogram"):
+            return None
+        if self.form == "histogram":
+            from atomprint.fingerprints.kernels.angles import AngleHistogramKernel
+
+            weights = self.table.double().cpu().numpy()
+            return AngleHistogramKernel(
+                weights, self.n_bins, self.cutoff, self.smooth, self.probability
+            )
+        from atomprint.fingerprints.kernels.quadratic import QuadraticKernel
+
+        return QuadraticKernel(self.expansion())
+
+    def expansion(self) -> "Expansion":
+        """Moments or curve as one quadratic form of an expansion with a single radial function."""
+        from atomprint.fingerprints.kernels.expansion import SELF, Expansion, Products, RadialTable
+
+        n_degrees, n_channels = self.l_max + 1, self.table.shape[1]
+        degrees = np.arange(n_degrees)
+        # Of every channel, the products of all l and then the self term.
+        block = np.tile(np.append(degrees, 0), n_channels)
+        left = np.repeat(np.arange(n_channels), n_degrees + 1)
+        right = np.where(np.tile(np.arange(n_degrees + 1), n_channels) == n_degrees, SELF, left)
+        factor = np.tile(np.append(4 * math.pi / (2 * degrees + 1), 1.0), n_channels)
+        mix = np.concatenate([np.eye(n_degrees), -np.ones((1, n_degrees))])
+        if self.form == "curve":
+            mix = mix @ self.legendre.double().cpu().numpy()
+        return Expansion(
+            cutoff=self.cutoff,
+            table=RadialTable(0.0, self.cutoff / _INTERVALS, self._radial_table()),
+            table_of_element=np.zeros(119, dtype=np.int64),
+            weights=self.table.double().cpu().numpy(),
+            n_radial=1,
+            degrees=degrees,
+            columns=np.zeros(n_degrees, dtype=np.int64),
+            center_weights=np.zeros((119, n_channels)),
+            center=np.zeros((1, n_degrees, 1)),
+            products=Products(block, left, right, factor),
+            mix=np.kron(np.eye(n_channels), mix),
+        )
+
+    def _radial_table(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+        """The cutoff function as cubics with exact values and slopes at the nodes."""
+        angle = np.linspace(0, math.pi, _INTERVALS + 1)
+        value = 0.5 * (np.cos(angle) + 1) if self.smooth else np.ones_like(angle)
+        slope = -0.5 * np.sin(angle) * (math.pi / _INTERVALS) * self.smooth
+        rise = np.diff(value)
+        square = 3 * rise - 2 * slope[:-1] - slope[1:]
+        cube = slope[:-1] + slope[1:] - 2 * rise
+        coefficients = np.stack([value[:-1], slope[:-1], square, cube], axis=1)
+        return coefficients[None, :, :, None]
 
     def _moments(self, graph: GraphBatch, weights: Tensor, itself: Tensor) -> Tensor:
         """M_l of every atom, ``(n_atoms, n_channels, l_max + 1)``; itself: ``Σ_j g_j²``."""
