@@ -125,7 +125,7 @@ class RDF(Fingerprint):
             return self.reference(graph)
         from atomprint.fingerprints.kernels.bridge import rows_of_graph
 
-        # Asked for first: kernels read volumes without a gradient, and the graph keeps what it read.
+        # Asked for first: kernels read volumes without a gradient, and the graph keeps them so.
         volumes = graph.volumes
         rows = rows_of_graph(kernel, graph, self.cutoff)
         if self.normalize == "g" and volumes.requires_grad:
