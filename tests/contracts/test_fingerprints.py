@@ -17,8 +17,12 @@ from atomprint.fingerprints import (
 )
 from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, crystal_mean
 from atomprint.fingerprints.cutoffs import cosine_cutoff
+from atomprint.fingerprints.soap import SOAPWeighting
 from atomprint.structures.graph import sum_by_index
 from atomprint.testing.fingerprints import LAWS, LawBroken, check
+
+# Every element of the crystals that the laws are checked with.
+LAW_SPECIES = ("Li", "N", "O", "Na", "Si", "Cl", "Ca", "Ti", "Fe", "Cu", "Ba")
 
 MEMBERS = {
     "rdf": RDFSettings(),
@@ -36,9 +40,37 @@ MEMBERS = {
         form="histogram", normalize="probability", per="crystal", cutoff_function="none"
     ),
     "soap": SOAPSettings(n_max=4, l_max=4),
-    "soap-one": SOAPSettings(channels=("one",), cutoff=4.0, sigma=0.4),
+    "soap-channels": SOAPSettings(channels=("one", "Z", "valence"), cutoff=4.0, sigma=0.4),
     "soap-taper-cross": SOAPSettings(
-        cross_channels=True, cutoff_function="cosine", n_max=4, l_max=3
+        channels=("one", "electronegativity"),
+        cross_channels=True,
+        cutoff_function="cosine",
+        n_max=4,
+        l_max=3,
+    ),
+    "soap-polynomial": SOAPSettings(basis="polynomial", cutoff=4.0, n_max=3, l_max=3),
+    "soap-featomic": SOAPSettings(
+        convention="featomic", cutoff_function="cosine", cutoff_width=0.5, n_max=4, l_max=3
+    ),
+    "soap-featomic-step": SOAPSettings(convention="featomic", cutoff=4.0, n_max=3, l_max=2),
+    "soap-species": SOAPSettings(
+        resolution="full", species=LAW_SPECIES, cutoff=3.0, n_max=2, l_max=2, center_weight=0.5
+    ),
+    "soap-mu1nu1": SOAPSettings(
+        resolution="mu1nu1",
+        species=LAW_SPECIES,
+        cutoff=3.0,
+        n_max=2,
+        l_max=2,
+        weighting=SOAPWeighting(function="pow", r0=2.0, m=3),
+    ),
+    "soap-crossover": SOAPSettings(
+        resolution="crossover",
+        species=LAW_SPECIES,
+        cutoff=3.5,
+        n_max=3,
+        l_max=2,
+        weighting=SOAPWeighting(r0=3.4),
     ),
     "soap-inner": SOAPSettings(per="crystal", average="inner", n_max=4, l_max=4),
     "soap-outer-taper": SOAPSettings(per="crystal", cutoff_function="cosine", n_max=3, l_max=2),

@@ -1,88 +1,66 @@
-"""SOAP power spectrum in the GTO basis, with element channels in place of species."""
+"""SOAP power spectrum, in dscribe's and featomic's conventions, by channels or by species."""
 
 import math
-from typing import Literal
+from functools import lru_cache
 
+import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, crystal_mean
-from atomprint.fingerprints.channels import SHORT_NAMES, ChannelName, channel_table
-from atomprint.fingerprints.cutoffs import CutoffFunction, cosine_cutoff
+from atomprint.fingerprints.base import Fingerprint, crystal_mean
+from atomprint.fingerprints.channels import SHORT_NAMES, channel_table
 from atomprint.fingerprints.harmonics import solid_harmonics
+from atomprint.fingerprints.kernels.expansion import Expansion, RadialTable
+from atomprint.fingerprints.soap_columns import pairs_of, power_columns
+from atomprint.fingerprints.soap_radial import (
+    Float64s,
+    gto_dscribe,
+    gto_featomic,
+    polynomial_dscribe,
+    tabulate,
+)
+from atomprint.fingerprints.soap_settings import SOAPSettings, SOAPWeighting
 from atomprint.fingerprints.sums import Chunks
 from atomprint.fingerprints.tables import look_up
+from atomprint.ground import elements
 from atomprint.ground.errors import UsageError
 from atomprint.structures.graph import GraphBatch
 
-# Gaussians and basis functions are followed down to this amplitude, dscribe's choice.
-_THRESHOLD = 1e-3
-# Intervals of the table of radial integrals: cubics then hold 11 digits (tests/fingerprints).
-_N_INTERVALS = 2048
-# Smallest to largest eigenvalue of the overlap of radial functions: below, rounding decides.
-_INDEPENDENT = 1e-13
-
-
-class SOAPSettings(FingerprintSpec):
-    """Smooth overlap of atomic positions (Bartók et al., Phys. Rev. B 87, 184115, 2013)."""
-
-    kind: Literal["soap"] = "soap"
-    average: Literal["outer", "inner"] = Field(
-        "outer",
-        description="Per crystal only. outer: mean of the atoms' power spectra. inner: power "
-        "spectrum of the mean coefficients.",
-    )
-    cutoff: float = Field(
-        5.0,
-        description="r_cut in Å, where the radial basis ends. Without a cutoff function Gaussians "
-        "that reach inside count too, and the graph must reach 3.717 σ further.",
-        gt=1.0,
-    )
-    n_max: int = Field(8, description="Number of radial functions.", ge=1, le=16)
-    l_max: int = Field(6, description="Largest degree of the spherical harmonics.", ge=0, le=12)
-    sigma: float = Field(0.5, description="Width of an atom's Gaussian density, in Å.", gt=0)
-    cutoff_function: CutoffFunction = Field(
-        "none",
-        description="none: every neighbour within reach counts fully, as in dscribe. cosine: only "
-        "neighbours within r_cut, their density going smoothly to 0 there, for training targets.",
-    )
-    channels: tuple[ChannelName, ...] = Field(
-        ("one", "electronegativity", "covalent_radius"),
-        description="Element channels w: the density of channel c weighs every atom by w_c.",
-        min_length=1,
-    )
-    cross_channels: bool = Field(
-        False, description="Power spectra between different channels too, not only within one."
-    )
-    scale_channels: bool = Field(
-        True, description="Divide every channel by its scale, so that it is of order 1."
-    )
-
-    def build(self) -> "SOAP":
-        """Make the fingerprint."""
-        return SOAP(self)
+__all__ = ["SOAP", "SOAPSettings", "SOAPWeighting"]
 
 
 class SOAP(Fingerprint):
-    r"""SOAP power spectrum, in the convention of dscribe's ``rbf='gto'``.
+    r"""SOAP power spectrum.
 
-    The density of channel c about an atom, :math:`ρ^c(r) = Σ_j w_c(Z_j) e^{-|r-r_j|²/2σ²}` with the
-    atom itself included, is expanded in :math:`g_{nl}(r) Y_{lm}`; then
+    The density of channel (or species) a about an atom, :math:`ρ^a(r) = Σ_j w_a(Z_j) f(r_j)
+    e^{-|r-r_j|²/2σ²}` with the atom itself included, is expanded in :math:`g_{nl}(r) Y_{lm}`;
+    then, in dscribe's convention,
 
     .. math::
         p^{ab}_{nn'l} = π \sqrt{8/(2l+1)} Σ_m c^a_{nlm} c^b_{n'lm}
 
-    With the one channel ``one`` this is dscribe's compression ``mu2``, and dscribe's uncompressed
-    SOAP of a crystal of one species. The radial basis is Löwdin's orthonormalisation of
-    :math:`r^l e^{-α_{nl} r²}` (Himanen et al., Comput. Phys. Commun. 247, 106949, 2020, sec. 2.4).
+    (Himanen et al., Comput. Phys. Commun. 247, 106949, 2020); in featomic's the density has the
+    factor :math:`(πσ²)^{-3/4}` and the prefactor is :math:`(-1)^l/\sqrt{2l+1}`, times √2 for a ≠ b.
+    Radial functions: :mod:`atomprint.fingerprints.soap_radial`.
 
-    Columns: channel (or pair of channels), then l, n and n' ≥ n (all n' for different channels).
+    Columns: pair of densities, then l, n and n' ≥ n (all n' for different densities).
 
     Parameters
     ----------
     settings
         See :class:`SOAPSettings`.
+
+    Attributes
+    ----------
+    radial_table
+        Radial integrals with all factors that depend on the distance alone, float64; column
+        ``l * n_max + n``.
+
+    Raises
+    ------
+    UsageError
+        If float64 cannot tell the radial functions apart; when called, if a crystal has an element
+        that is not in the list of species.
     """
 
     table: Tensor
@@ -90,6 +68,9 @@ class SOAP(Fingerprint):
     radial32: Tensor
     at_center: Tensor
     selection: Tensor
+    left: Tensor
+    right: Tensor
+    factors: Tensor
 
     settings_class = SOAPSettings
     settings: SOAPSettings
@@ -97,53 +78,106 @@ class SOAP(Fingerprint):
     def prepare(self) -> None:
         """See :meth:`Fingerprint.prepare`."""
         settings = self.settings
-        smooth = settings.cutoff_function == "cosine"
-        pad = 0.0 if smooth else settings.sigma * math.sqrt(-2 * math.log(_THRESHOLD))
-        self.cutoff = settings.cutoff + pad
-        self.smooth = smooth
+        self.cutoff = settings.reach
+        self.n_max, self.l_max = settings.n_max, settings.l_max
         self.inner = settings.average == "inner"
-        self.r_cut, self.n_max, self.l_max = settings.cutoff, settings.n_max, settings.l_max
-        self.n_channels = len(settings.channels)
-        self.register_buffer("table", channel_table(settings.channels, settings.scale_channels))
-        coefficients, at_center = _radial_table(
-            self.r_cut, settings.sigma, self.n_max, self.l_max, self.cutoff
-        )
-        self.register_buffer("radial", coefficients)
-        self.register_buffer("at_center", at_center / math.sqrt(4 * math.pi))
-        self.step = self.cutoff / _N_INTERVALS
-        # Kept beside the float64 table so that it is not converted in every call.
-        self.register_buffer("radial32", coefficients.float(), persistent=False)
-        self._select_columns(settings)
-        if not smooth:
-            self.exempt = {
-                "smooth": "as in dscribe, a Gaussian appears at once, with amplitude 0.001 at r_cut"
-            }
+        self.by_species = settings.resolution != "channels"
+        names = list(settings.species or (SHORT_NAMES[name] for name in settings.channels))
+        self.register_buffer("table", _density_weights(settings))
+        self.n_densities = self.table.shape[1]
 
-    def _select_columns(self, settings: SOAPSettings) -> None:
-        """Set the labels, and which elements of the matrix ``c c^T`` they are."""
-        names = [SHORT_NAMES[name] for name in settings.channels]
-        n, width = self.n_max, self.n_max * self.n_channels
-        columns: list[list[int]] = []
-        labels: list[str] = []
-        for first, second in (
-            (a, b)
-            for a in range(self.n_channels)
-            for b in range(a, self.n_channels)
-            if a == b or settings.cross_channels
-        ):
-            pair = names[first] if first == second else f"{names[first]}-{names[second]}"
-            for degree in range(self.l_max + 1):
-                for row in range(n):
-                    for column in range(row if first == second else 0, n):
-                        labels.append(f"soap.{pair}.n{row}n{column}l{degree}")
-                        place = (first * n + row) * width + second * n + column
-                        columns.append([degree, place])
-        degrees, places = torch.tensor(columns).T
-        self.register_buffer("selection", degrees * width**2 + places)
-        self.name_columns(labels, "1")
+        # The table is the same for all densities, and settings that share it are common.
+        shared = settings.model_copy(
+            update={
+                "resolution": "channels",
+                "species": None,
+                "channels": ("one",),
+                "cross_channels": False,
+                "scale_channels": True,
+                "per": "atom",
+                "pool": ("mean",),
+                "average": "outer",
+            }
+        )
+        self.radial_table, at_center = _radial_table(shared)
+        radial = torch.from_numpy(self.radial_table.coefficients[0])
+        self.register_buffer("radial", radial)
+        # Kept beside the float64 table so that it is not converted in every call.
+        self.register_buffer("radial32", radial.float(), persistent=False)
+        self.register_buffer("at_center", torch.from_numpy(at_center))
+
+        pairs = pairs_of(settings.resolution, names, settings.cross_channels)
+        self.columns = power_columns(pairs, self.n_max, self.l_max, settings.convention)
+        self.register_buffer("selection", torch.from_numpy(self.columns.places))
+        self.register_buffer("left", torch.from_numpy(self.columns.left))
+        self.register_buffer("right", torch.from_numpy(self.columns.right))
+        self.register_buffer("factors", torch.from_numpy(self.columns.factors))
+        unit = "Å^3" if settings.convention == "dscribe" else "1"
+        self.name_columns([f"soap.{label}" for label in self.columns.labels], unit)
+        self.exempt = self._exemptions()
+
+    def _exemptions(self) -> dict[str, str]:
+        """Laws that cannot hold with these settings."""
+        settings = self.settings
+        if settings.cutoff_function == "cosine" or self.cutoff < settings.cutoff:
+            return {}
+        if settings.convention == "featomic":
+            return {"smooth": "without a cutoff function a neighbour appears at once, fully"}
+        if settings.weighting is not None and self.cutoff == settings.weighting.r0:
+            return {}
+        return {
+            "smooth": "as in dscribe, a Gaussian appears at once, with amplitude 0.001 at r_cut"
+        }
+
+    def expansion(self) -> Expansion | None:
+        """These settings as a quadratic expansion; None for the inner average of crystals."""
+        if self.inner and self.per == "crystal":
+            return None
+        degrees = np.arange(self.l_max + 1)
+        weights = self.table.cpu().numpy()
+        center = np.zeros((1, self.l_max + 1, self.n_max))
+        center[0, 0] = self.at_center.cpu().numpy()
+        return Expansion(
+            cutoff=self.cutoff,
+            table=self.radial_table,
+            table_of_element=np.zeros(elements.MAX_Z + 1, dtype=np.int64),
+            weights=weights,
+            n_radial=self.n_max,
+            degrees=degrees,
+            columns=degrees * self.n_max,
+            center_weights=weights,
+            center=center,
+            products=self.columns.products(),
+        )
+
+    def check_elements(self, numbers: Tensor) -> None:
+        """Refuse atomic numbers that are not among the settings' species.
+
+        Raises
+        ------
+        UsageError
+            With the elements that are missing.
+        """
+        species = self.settings.species
+        if species is None:
+            return
+        known = {elements.atomic_number[symbol] for symbol in species}
+        missing = sorted(set(torch.unique(numbers).tolist()) - known)
+        if missing:
+            names = ", ".join(elements.symbols[number] for number in missing)
+            raise UsageError(
+                f"soap: the crystals hold {names}, which the setting species does not list; add "
+                "them to species"
+            )
+
+    def forward(self, graph: GraphBatch) -> Tensor:
+        """See :meth:`Fingerprint.forward`."""
+        self.check_elements(graph.numbers)
+        return super().forward(graph)
 
     def reference(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms | n_crystals, n_features)``."""
+        self.check_elements(graph.numbers)
         if not (self.per == "crystal" and self.inner):
             return super().reference(graph)
         coefficients = self._coefficients(graph.within(self.cutoff))
@@ -154,38 +188,73 @@ class SOAP(Fingerprint):
         return self._power_spectrum(self._coefficients(graph.within(self.cutoff)))
 
     def _power_spectrum(self, coefficients: list[Tensor]) -> Tensor:
-        """Columns of the settings from coefficients of each l, ``(n, n_columns)``."""
+        """Columns of the settings from coefficients of each l, ``(n, n_columns)``.
+
+        Only pairs of densities that have columns are multiplied: with many species the matrix of
+        all pairs would be far larger than the columns.
+        """
         blocks = []
         for degree, block in enumerate(coefficients):
-            prefactor = math.pi * math.sqrt(8 / (2 * degree + 1))
-            blocks.append((prefactor * torch.bmm(block, block.mT)).flatten(1))
-        return torch.cat(blocks, dim=1)[:, self.selection]
+            by_density = block.view(len(block), self.n_densities, self.n_max, 2 * degree + 1)
+            product = by_density[:, self.left] @ by_density[:, self.right].mT
+            blocks.append(product * self.factors.to(block)[:, degree, None, None])
+        return torch.stack(blocks, dim=1).flatten(1)[:, self.selection]
 
     def _coefficients(self, graph: GraphBatch) -> list[Tensor]:
-        """Expansion coefficients, for each l ``(n_atoms, n_channels * n_max, 2l + 1)``."""
+        """Expansion coefficients, for each l ``(n_atoms, n_densities * n_max, 2l + 1)``."""
+        table = self.table.to(graph.distances)
+        blocks = self._by_species(graph) if self.by_species else self._by_weights(graph, table)
+        # The atom itself, at r = 0, has the l = 0 part only.
+        itself = table[graph.numbers][:, :, None] * self.at_center.to(table)
+        blocks[0] = blocks[0] + itself.flatten(1)[:, :, None]
+        return blocks
+
+    def _by_weights(self, graph: GraphBatch, table: Tensor) -> list[Tensor]:
+        """Sums over neighbours, where every neighbour has a part in all densities."""
         r = graph.distances
-        table = self.table.to(r)[graph.numbers]
-        weights = table[graph.neighbor_index]
-        if self.smooth:
-            weights = weights * cosine_cutoff(r, self.r_cut)[:, None]
+        weights = table[graph.numbers[graph.neighbor_index]]
         chunks = Chunks(graph.center_index, graph.n_atoms)
         packed = chunks.pack(
             torch.cat([graph.edge_vectors / r[:, None], r[:, None], weights], dim=1)
         )
         harmonics = solid_harmonics(packed[:, :3], self.l_max)
         radial = self._radial(packed[:, 3])
-        left = (radial[:, :, None, :] * packed[:, None, 4:, None]).flatten(1)
-        width = self.n_channels * self.n_max
-        blocks = [
-            chunks.sum_outer(
-                left[:, degree * width : (degree + 1) * width],
-                harmonics[:, degree**2 : (degree + 1) ** 2],
-            )
+        left = (radial[:, :, None, :] * packed[:, None, 4:, None]).flatten(2)
+        return [
+            chunks.sum_outer(left[:, degree], harmonics[:, degree**2 : (degree + 1) ** 2])
             for degree in range(self.l_max + 1)
         ]
-        # The atom itself, at r = 0, has the l = 0 part only.
-        itself = (table[:, :, None] * self.at_center.to(r)).flatten(1)
-        blocks[0] = blocks[0] + itself[:, :, None]
+
+    def _by_species(self, graph: GraphBatch) -> list[Tensor]:
+        """Sums over neighbours, where every neighbour belongs to one density.
+
+        The sums are over neighbours of one atom and one species, and only those that there are.
+        """
+        species = self.settings.species or ()
+        slots = torch.zeros(elements.MAX_Z + 1, dtype=torch.int64, device=graph.device)
+        known = [elements.atomic_number[symbol] for symbol in species]
+        slots[known] = torch.arange(len(known), device=graph.device)
+        key = graph.center_index * self.n_densities + slots[graph.numbers[graph.neighbor_index]]
+        order = torch.argsort(key, stable=True)
+        target, index = torch.unique_consecutive(key[order], return_inverse=True)
+        chunks = Chunks(index, len(target))
+        r = graph.distances[order]
+        one = torch.ones_like(r)
+        packed = chunks.pack(
+            torch.stack([*(graph.edge_vectors[order] / r[:, None]).T, r, one], dim=1)
+        )
+        harmonics = solid_harmonics(packed[:, :3], self.l_max)
+        radial = self._radial(packed[:, 3]) * packed[:, 4, None, None]
+        blocks = []
+        for degree in range(self.l_max + 1):
+            sums = chunks.sum_outer(radial[:, degree], harmonics[:, degree**2 : (degree + 1) ** 2])
+            shape = (graph.n_atoms * self.n_densities, *sums.shape[1:])
+            block = sums.new_zeros(shape).index_copy(0, target, sums)
+            block = block.view(graph.n_atoms, self.n_densities, *sums.shape[1:])
+            if self.settings.resolution == "mu1nu1":
+                known_sum = block[:, :-1].sum(dim=1, keepdim=True)
+                block = torch.cat([block[:, :-1], known_sum], dim=1)
+            blocks.append(block.flatten(1, 2))
         return blocks
 
     def _radial(self, r: Tensor) -> Tensor:
@@ -196,59 +265,34 @@ class SOAP(Fingerprint):
         both signs, and done after the sum over neighbours it would cost float32 three digits.
         """
         table = self.radial32 if r.dtype == torch.float32 else self.radial
-        values = look_up(r / self.step, table.to(r))
-        return values.view(-1, self.l_max + 1, self.n_max)
+        position = (r - self.radial_table.start) / self.radial_table.step
+        return look_up(position, table.to(r)).view(-1, self.l_max + 1, self.n_max)
 
 
-def _radial_table(
-    r_cut: float, sigma: float, n_max: int, l_max: int, r_end: float
-) -> tuple[Tensor, Tensor]:
-    r"""Tabulate the orthonormal radial integrals from 0 to ``r_end``.
+def _density_weights(settings: SOAPSettings) -> Tensor:
+    """Weights of every element in every density, ``(119, n_densities)`` float64."""
+    if settings.species is None:
+        return channel_table(settings.channels, settings.scale_channels)
+    numbers = [elements.atomic_number[symbol] for symbol in settings.species]
+    table = torch.zeros(elements.MAX_Z + 1, len(numbers), dtype=torch.float64)
+    table[numbers, range(len(numbers))] = 1.0
+    if settings.resolution == "mu1nu1":
+        table = torch.cat([table, table.sum(dim=1, keepdim=True)], dim=1)
+    return table
 
-    .. math::
-        R_{nl}(r) = Σ_{n'} β_{nn'l} \Big(\frac{π}{α_{n'l}+η}\Big)^{3/2}
-        \Big(\frac{η}{α_{n'l}+η}\Big)^l r^l e^{-α_{n'l} η r² / (α_{n'l}+η)},\quad η = 1/2σ²
 
-    Returns
-    -------
-    coefficients
-        Of the cubics in t, the fraction of an interval: ``(n_intervals, 4, (l_max + 1) * n_max)``.
-    at_center
-        R_n0(0), ``(n_max,)``.
-    """
-    float64 = torch.float64
-    # Basis function n has fallen to the threshold at radius a_n, spread from 1 Å to r_cut.
-    a = torch.linspace(1.0, r_cut, n_max, dtype=float64)
-    eta = 1 / (2 * sigma**2)
-    r = torch.linspace(0, r_end, _N_INTERVALS + 1, dtype=float64)[:, None]
-    values, slopes = [], []
-    for degree in range(l_max + 1):
-        alpha = -torch.log(_THRESHOLD / a**degree) / a**2
-        power = degree + 1.5
-        overlap = 0.5 * math.gamma(power) * (alpha[:, None] + alpha) ** -power
-        eigenvalues, vectors = torch.linalg.eigh(overlap)
-        if eigenvalues[0] < _INDEPENDENT * eigenvalues[-1]:
-            raise UsageError(
-                f"soap: {n_max} radial functions within {r_cut} Å are too alike at l = {degree} to "
-                "be told apart in float64; lower n_max or l_max"
-            )
-        beta = vectors @ torch.diag(eigenvalues**-0.5) @ vectors.T
-        decay = alpha * eta / (alpha + eta)
-        size = (math.pi / (alpha + eta)) ** 1.5 * (eta / (alpha + eta)) ** degree
-        gaussian = size * torch.exp(-decay * r**2)
-        slope = -2 * decay * r ** (degree + 1) * gaussian
-        if degree > 0:
-            slope = slope + degree * r ** (degree - 1) * gaussian
-        values.append((r**degree * gaussian) @ beta.T)
-        slopes.append(slope @ beta.T)
-    value = torch.cat(values, dim=1)
-    slope = torch.cat(slopes, dim=1) * (r_end / _N_INTERVALS)
-    rise = value[1:] - value[:-1]
-    # Hermite's cubic: values and slopes of both ends of the interval.
-    cubic = [
-        value[:-1],
-        slope[:-1],
-        3 * rise - 2 * slope[:-1] - slope[1:],
-        -2 * rise + slope[:-1] + slope[1:],
-    ]
-    return torch.stack(cubic, dim=1), value[0, :n_max]
+@lru_cache(maxsize=16)
+def _radial_table(settings: SOAPSettings) -> tuple[RadialTable, Float64s]:
+    """Tabulate the radial integrals; and those of the centre atom times Y_00, ``(n_max,)``."""
+    makers = {
+        ("dscribe", "gto"): gto_dscribe,
+        ("dscribe", "polynomial"): polynomial_dscribe,
+        ("featomic", "gto"): gto_featomic,
+    }
+    make = makers[settings.convention, settings.basis]
+    radial = make(settings.cutoff, settings.sigma, settings.n_max, settings.l_max)
+    weight = settings.weight_of_distance()
+    width = settings.cutoff_width or math.inf
+    table = tabulate(radial, weight, settings.reach, settings.kink, settings.n_max, width)
+    at_zero = radial(np.zeros(1))[0][0, : settings.n_max]
+    return table, at_zero * settings.weight_of_center() / math.sqrt(4 * math.pi)
