@@ -156,7 +156,7 @@ class Fingerprint(nn.Module, ABC):
             return self.reference(graph)
         from atomprint.fingerprints.kernels.bridge import rows_of_graph
 
-        rows = rows_of_graph(kernel, graph, self.cutoff)
+        rows = rows_of_graph(kernel, graph, self.cutoff, self.per_atom)
         return rows if self.per == "atom" else pool_atoms(rows, graph, self.settings.pool)
 
     def reference(self, graph: GraphBatch) -> Tensor:
@@ -179,7 +179,7 @@ class Fingerprint(nn.Module, ABC):
         """Choose the path: the fused kernel where it can do what is asked, or None.
 
         ``auto`` does not take it where a parameter or the geometry needs a gradient that the
-        kernel cannot give; second derivatives are the reference's alone.
+        kernel cannot give.
         """
         if self.path == "reference" or (self.path == "auto" and graph.device.type != "cpu"):
             return None

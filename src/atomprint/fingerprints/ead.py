@@ -1,8 +1,9 @@
 """Embedded atom density: squared moments of the neighbours' density in Gaussian shells."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -17,6 +18,13 @@ from atomprint.fingerprints.channels import (
 from atomprint.fingerprints.cutoffs import cosine_cutoff
 from atomprint.fingerprints.sums import Chunks
 from atomprint.structures.graph import GraphBatch
+
+if TYPE_CHECKING:
+    from atomprint.fingerprints.kernels.base import FusedKernel
+    from atomprint.fingerprints.kernels.expansion import Expansion
+
+# Intervals of the table of radial functions, for the fused kernel.
+_N_INTERVALS = 2048
 
 
 class EADSettings(FingerprintSpec):
@@ -133,6 +141,66 @@ class EAD(Fingerprint):
                     # pyxtal_ff divides block L by r_c^2L, whatever the degree of the monomial.
                     matrix[row, block] = factor * self.cutoff ** (2 * (degree - block))
         return matrix
+
+    def expansion(self) -> "Expansion":
+        """The same as squares of spherical-harmonic sums, for the fused kernel.
+
+        ``ρ_L = Σ_jk g_j g_k (r_j · r_k)^L``, and ``cos^L`` is a sum of Legendre polynomials with
+        factors that are all positive: no digit is lost.
+        """
+        from atomprint.fingerprints.kernels.expansion import Expansion, Products, hermite_table
+
+        shells, n = self.shells.numpy(), len(self.shells)
+        step = self.cutoff / _N_INTERVALS
+        r = np.arange(_N_INTERVALS + 1)[:, None] * step
+        gap, turn = r - shells, math.pi / self.cutoff
+        shell = np.exp(-self.eta * gap**2)
+        taper, taper_slope = 0.5 * (np.cos(turn * r) + 1), -0.5 * turn * np.sin(turn * r)
+        radial = shell * taper
+        slope = shell * taper_slope - 2 * self.eta * gap * radial
+        values, slopes = [radial], [slope]
+        for _ in range(self.l_max):
+            values.append(values[-1] * r / self.cutoff)
+            slopes.append((slopes[-1] * r + values[-2]) / self.cutoff)
+        # Block (L, l): radial functions times (r / r_c)^L, harmonics of degree l = L, L - 2, ...
+        blocks = [
+            (power, degree) for power in range(self.l_max + 1) for degree in range(power, -1, -2)
+        ]
+        mix = np.zeros((len(blocks), self.l_max + 1))
+        for k, (power, degree) in enumerate(blocks):
+            legendre = np.polynomial.legendre.poly2leg([0.0] * power + [1.0])[degree]
+            factor = legendre * 4 * math.pi / (2 * degree + 1)
+            for block in range(power, self.l_max + 1):
+                if self.settings.convention == "paper" and block == power:
+                    mix[k, block] = factor * self.cutoff ** (2 * power)
+                elif self.settings.convention == "pyxtal":
+                    ratio = math.factorial(block) / math.factorial(power)
+                    mix[k, block] = factor * ratio * self.cutoff ** (2 * (power - block))
+        table = self.table.detach().double().numpy()
+        n_channels = table.shape[1]
+        indices = np.indices((n_channels, len(blocks), n), dtype=np.int64).reshape(3, -1)
+        left = indices[0] * n + indices[2]
+        return Expansion(
+            cutoff=self.cutoff,
+            table=hermite_table(0.0, step, np.concatenate(values, 1), np.concatenate(slopes, 1)),
+            table_of_element=np.zeros(len(table), dtype=np.int64),
+            weights=table,
+            n_radial=n,
+            degrees=np.array([degree for _, degree in blocks]),
+            columns=np.array([power * n for power, _ in blocks]),
+            center_weights=np.zeros_like(table),
+            center=np.zeros((1, len(blocks), n)),
+            products=Products(indices[1], left, left, np.ones(len(left))),
+            mix=np.kron(np.eye(n_channels), np.kron(mix, np.eye(n))),
+        )
+
+    def make_kernel(self) -> "FusedKernel | None":
+        """See :meth:`Fingerprint.make_kernel`; learnable weights change, and have none."""
+        if self.settings.learnable:
+            return None
+        from atomprint.fingerprints.kernels.quadratic import QuadraticKernel
+
+        return QuadraticKernel(self.expansion())
 
     def per_atom(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms, n_channels * (l_max + 1) * n_shells)``."""

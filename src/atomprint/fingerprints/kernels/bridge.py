@@ -1,5 +1,7 @@
 """Fused kernels as functions of a graph batch, with gradients through PyTorch."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,29 +14,59 @@ from atomprint.ground.elements import MAX_Z
 from atomprint.structures.graph import GraphBatch
 
 
-def rows_of_graph(kernel: FusedKernel, graph: GraphBatch, cutoff: float) -> Tensor:
+def rows_of_graph(
+    kernel: FusedKernel,
+    graph: GraphBatch,
+    cutoff: float,
+    reference: Callable[[GraphBatch], Tensor],
+) -> Tensor:
     """Rows of a graph's atoms by a fused kernel, ``(n_atoms, n_columns)``.
 
-    Differentiable once in positions and cells if the kernel has a gradient.
+    Differentiable in positions and cells if the kernel has a gradient. A gradient that is to be
+    differentiated again (``create_graph=True``) is taken from the reference.
+
+    Parameters
+    ----------
+    kernel
+        What computes.
+    graph
+        Any graph that reaches the cutoff.
+    cutoff
+        The fingerprint's, in Å.
+    reference
+        The same rows in plain PyTorch.
     """
     graph = graph.within(cutoff)
-    rows: Tensor = _Fused.apply(graph.edge_vectors, kernel, graph)  # type: ignore[no-untyped-call]
+    rows: Tensor = _Fused.apply(graph.edge_vectors, kernel, graph, reference)  # type: ignore[no-untyped-call]
     return rows
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, kernel: FusedKernel, graph: GraphBatch) -> Tensor:
+    def forward(
+        ctx: Any,
+        vectors: Tensor,
+        kernel: FusedKernel,
+        graph: GraphBatch,
+        reference: Callable[[GraphBatch], Tensor],
+    ) -> Tensor:
         block = block_of_graph(graph, vectors)
-        ctx.kernel, ctx.block = kernel, block
+        ctx.save_for_backward(vectors)
+        ctx.kernel, ctx.block, ctx.graph, ctx.reference = kernel, block, graph, reference
         return torch.from_numpy(kernel.rows(block, torch.get_num_threads()))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, row_gradients: Tensor) -> tuple[Tensor, None, None]:
-        plain = np.ascontiguousarray(row_gradients.numpy())
-        gradient = ctx.kernel.gradient(ctx.block, plain, torch.get_num_threads())
-        return torch.from_numpy(gradient), None, None
+    def backward(ctx: Any, *row_gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (given,) = row_gradients
+        if torch.is_grad_enabled():  # create_graph=True
+            (vectors,) = ctx.saved_tensors
+            graph = replace(ctx.graph)
+            graph.__dict__["edge_vectors"] = vectors
+            rows = ctx.reference(graph)
+            (gradient,) = torch.autograd.grad(rows, vectors, given, create_graph=True)
+            return gradient, None, None, None
+        plain = ctx.kernel.gradient(ctx.block, given.numpy(), torch.get_num_threads())
+        return torch.from_numpy(plain), None, None, None
 
 
 def block_of_graph(graph: GraphBatch, vectors: Tensor) -> EdgeBlock:

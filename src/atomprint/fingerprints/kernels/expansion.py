@@ -7,8 +7,8 @@ With edges j of a centre, element channels a, radial functions R and real spheri
 
 for every block b (a degree l_b and a run of radial columns), and columns of the fingerprint are a
 fixed linear map of products :math:`f Σ_m c^a_{bnm} c^{a'}_{bn'm}`, of coefficients themselves where
-l = 0, and of the self terms :math:`Σ_j (w_a R_{b n})²`. SOAP, ADF moments and curves, EAD, wACSF and
-G5 without r_jk for integer ζ, and GMP are all of it; see their ``make_kernel``.
+l = 0, and of the self terms :math:`Σ_j (w_a R_{b n})²`. SOAP, ADF moments and curves, EAD, wACSF
+and G5 without r_jk for integer ζ, and GMP are all of it; see their ``make_kernel``.
 """
 
 from dataclasses import dataclass
@@ -43,6 +43,28 @@ class RadialTable:
     start: float
     step: float
     coefficients: Float64s
+
+
+def hermite_table(start: float, step: float, values: Float64s, slopes: Float64s) -> RadialTable:
+    """Tabulate functions by Hermite's cubics, which have their values and slopes at every node.
+
+    Parameters
+    ----------
+    start, step
+        Nodes are at ``start + k step``, in Å.
+    values, slopes
+        Of the functions and of their derivatives by r at the nodes, ``(n_nodes, n_columns)``; one
+        table, or ``(n_tables, n_nodes, n_columns)``.
+    """
+    if values.ndim == 2:
+        values, slopes = values[None], slopes[None]
+    v, s = values, slopes * step
+    rise = v[:, 1:] - v[:, :-1]
+    first, last = s[:, :-1], s[:, 1:]
+    coefficients = np.stack(
+        [v[:, :-1], first, 3 * rise - 2 * first - last, first + last - 2 * rise]
+    )
+    return RadialTable(start, step, np.ascontiguousarray(np.moveaxis(coefficients, 0, 2)))
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,10 @@ class QuadraticKernel(FusedKernel):
         self.expansion = expansion
         self.l_max = int(expansion.degrees.max())
         self.n_padded = -(-expansion.n_radial // LANES) * LANES
-        starts, self._column_index = np.unique(expansion.columns, return_inverse=True)
-        self._starts: Ints = starts
-        self.width = len(starts) * self.n_padded
-        self.columns = (self._column_index * self.n_padded).astype(np.int64)
+        self.columns: Ints = np.ascontiguousarray(expansion.columns, dtype=np.int64)
+        # A block's last vector may reach into the next block's columns: what that adds is in
+        # places beyond n_radial, which nothing reads.
+        self.width = -(-(int(self.columns.max()) + self.n_padded) // LANES) * LANES
         sizes = (2 * expansion.degrees + 1) * self.n_padded
         self.offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
         self.size = int(sizes.sum())
@@ -123,7 +123,12 @@ class QuadraticKernel(FusedKernel):
         """Arrays of a float type, made once."""
         if dtype not in self._arrays:
             e = self.expansion
-            table, step = _coarsen(self._pad(e.table.coefficients), e.table.step, _TOLERANCE[dtype])
+            given = e.table.coefficients
+            missing = self.width - given.shape[-1]
+            padded = np.pad(given, ((0, 0), (0, 0), (0, 0), (0, max(missing, 0))))[
+                ..., : self.width
+            ]
+            table, step = _coarsen(padded, e.table.step, _TOLERANCE[dtype])
             center = np.zeros((e.center.shape[0], len(e.degrees), self.n_padded))
             center[:, :, : e.n_radial] = e.center
             rise, fall, diagonal = _recurrence(self.l_max)
@@ -142,14 +147,6 @@ class QuadraticKernel(FusedKernel):
                 coefficient=self.term_factor.astype(dtype),
             )
         return self._arrays[dtype]
-
-    def _pad(self, table: Float64s) -> Float64s:
-        """Bring the table's columns into runs of a padded length, ``(n_tables, n, 4, width)``."""
-        padded = np.zeros((*table.shape[:3], self.width))
-        for k, start in enumerate(self._starts):
-            run = table[..., start : start + self.expansion.n_radial]
-            padded[..., k * self.n_padded : k * self.n_padded + run.shape[-1]] = run
-        return padded
 
     def rows(self, block: EdgeBlock, n_threads: int = 1) -> Floats:
         """Compute ``(n_centers, n_columns)``."""
@@ -172,17 +169,14 @@ class QuadraticKernel(FusedKernel):
         if len(elements) == 0:
             elements = np.ones(1, dtype=np.int64)
         slot_of = np.zeros(119, dtype=np.int64)
+        slot_of[elements] = np.arange(len(elements))
         single = self.n_channels == 1
-        # With one channel of equal weights and one table, elements need not be told apart.
-        plain = single and len(e.table.coefficients) == 1 and len(set(e.weights[elements, 0])) == 1
-        if plain:
-            elements = elements[:1]
-        else:
-            slot_of[elements] = np.arange(len(elements))
+        weights = arrays.weights[elements]
         row_slope, slope_of, _ = _harmonic_slopes(self.l_max)
         common = (
             block.first, block.vectors, slot_of[block.neighbor_numbers], start, stop, e.cutoff,
-            arrays.weights[elements], e.table_of_element[elements],
+            weights, weights[:, 0] if single else np.ones_like(weights[:, 0]),
+            e.table_of_element[elements],
             arrays.center_weights[block.numbers], arrays.center, e.table_of_element[block.numbers],
             single, self.l_max, e.degrees, self.columns, self.offsets, self.size, self.n_padded,
             arrays.table.reshape(-1), arrays.table.shape[1], arrays.begin, arrays.step, self.width,
@@ -200,12 +194,12 @@ class QuadraticKernel(FusedKernel):
 @njit(nogil=True, cache=True, fastmath=True)
 def _rows(
     first: Any, vectors: Any, slots: Any, start: int, stop: int, cutoff: float, weights: Any,
-    table_of_slot: Any, center_weights: Any, center: Any, center_table: Any, single: bool, l_max:
-    int, degrees: Any, columns: Any, offsets: Any, size: int, n_padded: int, table: Any,
-    n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any, diagonal: Any,
-    with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any, row_left_n:
-    Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient: Any, root:
-    bool, n_values: int, out: Any,
+    radial_weights: Any, table_of_slot: Any, center_weights: Any, center: Any, center_table: Any,
+    single: bool, l_max: int, degrees: Any, columns: Any, offsets: Any, size: int, n_padded: int,
+    table: Any, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any,
+    diagonal: Any, with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any,
+    row_left_n: Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient:
+    Any, root: bool, n_values: int, out: Any,
 ) -> None:  # fmt: skip
     """Rows of the centres from start to stop."""
     most = 1
@@ -213,27 +207,29 @@ def _rows(
         most = max(most, first[i + 1] - first[i])
     dtype = vectors.dtype
     n_slots, n_channels = weights.shape
+    n_kept = 1 if single else n_slots
     # Vectors reach beyond the last neighbour: what is there must be numbers.
     x, y, z = np.zeros(most + 8, dtype), np.zeros(most + 8, dtype), np.zeros(most + 8, dtype)
-    r = np.empty(most, dtype)
+    r, kind = np.empty(most, dtype), np.empty(most, np.int64)
     edge, ends = np.empty(most, np.int64), np.empty(n_slots + 1, np.int64)
     harmonics = np.empty((l_max + 1) ** 2 * loops.BATCH, dtype)
     radial = np.empty(loops.BATCH * width, dtype)
-    of_slots, self_of_slots = np.empty((n_slots, size), dtype), np.empty((n_slots, width), dtype)
-    used = np.empty(n_slots, np.bool_)
+    of_slots, self_of_slots = np.empty((n_kept, size), dtype), np.empty((n_kept, width), dtype)
+    used = np.empty(n_kept, np.bool_)
     coefficients, selves = np.empty((n_channels, size), dtype), np.empty((n_channels, width), dtype)
     values = np.empty(n_values, dtype)
     for i in range(start, stop):
         loops.gather(
-            vectors, slots, first[i], first[i + 1], cutoff, n_slots, x, y, z, r, edge, ends
-        )
+            vectors, slots, first[i], first[i + 1], cutoff, n_slots, single, x, y, z, r, kind,
+            edge, ends,
+        )  # fmt: skip
         loops.expand(
-            x, y, z, r, ends, n_slots, table_of_slot, weights, single, l_max, degrees, columns,
+            x, y, z, r, kind, ends, n_kept, table_of_slot, radial_weights, l_max, degrees, columns,
             offsets, n_padded, table, n_intervals, begin, step, width, rise, fall, diagonal,
             with_self, harmonics, radial, of_slots, self_of_slots, used,
         )  # fmt: skip
         loops.mix_channels(
-            of_slots, self_of_slots, used, weights, single, center_weights[i],
+            of_slots, self_of_slots, used, weights, n_kept, single, center_weights[i],
             center[center_table[i]], offsets, degrees, n_padded, with_self, coefficients, selves,
         )  # fmt: skip
         loops.fill_values(
@@ -250,13 +246,13 @@ def _rows(
 @njit(nogil=True, cache=True, fastmath=True)
 def _pull(
     first: Any, vectors: Any, slots: Any, start: int, stop: int, cutoff: float, weights: Any,
-    table_of_slot: Any, center_weights: Any, center: Any, center_table: Any, single: bool, l_max:
-    int, degrees: Any, columns: Any, offsets: Any, size: int, n_padded: int, table: Any,
-    n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any, diagonal: Any,
-    with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any, row_left_n:
-    Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient: Any, root:
-    bool, n_values: int, slope_row: Any, slope_of: Any, slope_factor: Any, row_gradients: Any, out:
-    Any,
+    radial_weights: Any, table_of_slot: Any, center_weights: Any, center: Any, center_table: Any,
+    single: bool, l_max: int, degrees: Any, columns: Any, offsets: Any, size: int, n_padded: int,
+    table: Any, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any,
+    diagonal: Any, with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any,
+    row_left_n: Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient:
+    Any, root: bool, n_values: int, slope_row: Any, slope_of: Any, slope_factor: Any,
+    row_gradients: Any, out: Any,
 ) -> None:  # fmt: skip
     """Gradients by edge vectors of the centres from start to stop."""
     most = 1
@@ -264,14 +260,15 @@ def _pull(
         most = max(most, first[i + 1] - first[i])
     dtype = vectors.dtype
     n_slots, n_channels = weights.shape
+    n_kept = 1 if single else n_slots
     # Vectors reach beyond the last neighbour: what is there must be numbers.
     x, y, z = np.zeros(most + 8, dtype), np.zeros(most + 8, dtype), np.zeros(most + 8, dtype)
-    r = np.empty(most, dtype)
+    r, kind = np.empty(most, dtype), np.empty(most, np.int64)
     edge, ends = np.empty(most, np.int64), np.empty(n_slots + 1, np.int64)
     harmonics = np.empty((l_max + 1) ** 2 * loops.BATCH, dtype)
     radial, slopes = np.empty(loops.BATCH * width, dtype), np.empty(loops.BATCH * width, dtype)
-    of_slots, self_of_slots = np.empty((n_slots, size), dtype), np.empty((n_slots, width), dtype)
-    used = np.empty(n_slots, np.bool_)
+    of_slots, self_of_slots = np.empty((n_kept, size), dtype), np.empty((n_kept, width), dtype)
+    used = np.empty(n_kept, np.bool_)
     coefficients, selves = np.empty((n_channels, size), dtype), np.empty((n_channels, width), dtype)
     d_coefficients, d_selves = np.empty_like(coefficients), np.empty_like(selves)
     values = np.empty(n_values, dtype)
@@ -280,15 +277,16 @@ def _pull(
     d_harmonics = np.empty((l_max + 1) ** 2, dtype)
     for i in range(start, stop):
         loops.gather(
-            vectors, slots, first[i], first[i + 1], cutoff, n_slots, x, y, z, r, edge, ends
-        )
+            vectors, slots, first[i], first[i + 1], cutoff, n_slots, single, x, y, z, r, kind,
+            edge, ends,
+        )  # fmt: skip
         loops.expand(
-            x, y, z, r, ends, n_slots, table_of_slot, weights, single, l_max, degrees, columns,
+            x, y, z, r, kind, ends, n_kept, table_of_slot, radial_weights, l_max, degrees, columns,
             offsets, n_padded, table, n_intervals, begin, step, width, rise, fall, diagonal,
             with_self, harmonics, radial, of_slots, self_of_slots, used,
         )  # fmt: skip
         loops.mix_channels(
-            of_slots, self_of_slots, used, weights, single, center_weights[i],
+            of_slots, self_of_slots, used, weights, n_kept, single, center_weights[i],
             center[center_table[i]], offsets, degrees, n_padded, with_self, coefficients, selves,
         )  # fmt: skip
         d_values[:] = 0
@@ -312,21 +310,22 @@ def _pull(
             row_right, n_padded, d_values, d_coefficients, d_selves,
         )  # fmt: skip
         slot_start = 0
-        for s in range(n_slots):
+        for s in range(n_kept):
             if ends[s] > slot_start:
                 d_of_slot[:] = 0
                 d_self[:] = 0
                 for a in range(n_channels):
-                    weight = weights[s, a]
+                    # One channel's weights are in the radial functions already.
+                    weight = weights.dtype.type(1) if single else weights[s, a]
                     for k in range(size):
                         d_of_slot[k] += weight * d_coefficients[a, k]
                     for k in range(width):
                         d_self[k] += weight * weight * d_selves[a, k]
                 loops.pull_edges(
-                    x, y, z, r, edge, slot_start, ends[s], l_max, degrees, columns, offsets,
-                    n_padded, table, table_of_slot[s] * n_intervals * 4 * width, n_intervals,
-                    begin, step, width, rise, fall, diagonal, slope_row, slope_of, slope_factor,
-                    d_of_slot, d_self, with_self, harmonics, radial, slopes, d_harmonics, out,
+                    x, y, z, r, kind, edge, slot_start, ends[s], l_max, degrees, columns, offsets,
+                    n_padded, table, table_of_slot, radial_weights, n_intervals, begin, step,
+                    width, rise, fall, diagonal, slope_row, slope_of, slope_factor, d_of_slot,
+                    d_self, with_self, harmonics, radial, slopes, d_harmonics, out,
                 )  # fmt: skip
             slot_start = ends[s]
 

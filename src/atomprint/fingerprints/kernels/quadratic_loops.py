@@ -27,17 +27,21 @@ def gather(
     stop: int,
     cutoff: float,
     n_slots: int,
+    single: bool,
     x_unit: Any,
     y_unit: Any,
     z_unit: Any,
     r: Any,
+    kind: Any,
     edge: Any,
     ends: Any,
 ) -> int:
     """Collect the edges below the cutoff, sorted by slot; returns how many there are.
 
-    ``x_unit``, ``y_unit``, ``z_unit`` and ``r`` are filled with directions and distances, ``edge``
-    with where each came from; neighbours of slot s end at ``ends[s]``.
+    With ``single``, slots are not told apart: all neighbours are in slot 0, in the given order.
+
+    ``x_unit``, ``y_unit``, ``z_unit`` and ``r`` are filled with directions and distances, ``kind``
+    with slots and ``edge`` with where each came from; neighbours of slot s end at ``ends[s]``.
     """
     square = vectors.dtype.type(cutoff * cutoff)
     for s in range(n_slots + 1):
@@ -45,18 +49,24 @@ def gather(
     for e in range(start, stop):
         x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
         if x * x + y * y + z * z < square:
-            ends[slots[e] + 1] += 1
-    for s in range(n_slots):
-        ends[s + 1] += ends[s]
-    count = ends[n_slots]
+            ends[0 if single else slots[e] + 1] += 1
+    count = ends[0]
+    if single:
+        ends[0] = 0
+    else:
+        for s in range(n_slots):
+            ends[s + 1] += ends[s]
+        count = ends[n_slots]
     one = vectors.dtype.type(1.0)
     for e in range(start, stop):
         x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
         length = x * x + y * y + z * z
         if length < square:
             # ends[s] is where the next neighbour of slot s goes, and in the end where they end.
-            k = ends[slots[e]]
-            ends[slots[e]] = k + 1
+            slot = 0 if single else slots[e]
+            k = ends[slot]
+            ends[slot] = k + 1
+            kind[k] = slots[e]
             length = np.sqrt(length)
             inverse = one / length
             x_unit[k] = x * inverse
@@ -111,10 +121,10 @@ def fill_harmonics(
 
 @njit(nogil=True, cache=True)
 def fill_radial(
-    r: Any, start: int, count: int, table: Any, table_start: int, n_intervals: int, begin: float,
-    step: float, width: int, weight: float, out: Any,
+    r: Any, kind: Any, start: int, count: int, table: Any, table_of_slot: Any, weight_of_slot: Any,
+    n_intervals: int, begin: float, step: float, width: int, out: Any,
 ) -> None:  # fmt: skip
-    """Radial functions of neighbours, times a weight, from flat cubics (n_intervals, 4, width).
+    """Weighted radial functions of neighbours from flat cubics (n_intervals, 4, width).
 
     Neighbour j's are ``out[j * width : (j + 1) * width]``.
     """
@@ -124,8 +134,9 @@ def fill_radial(
         place = (r[start + j] - shift) * inverse
         cell = min(max(int(place), 0), n_intervals - 1)
         t = spread(dtype(place - dtype(cell)))
-        factor = spread(dtype(weight))
-        base = table_start + cell * 4 * width
+        slot = kind[start + j]
+        factor = spread(weight_of_slot[slot])
+        base = (table_of_slot[slot] * n_intervals + cell) * 4 * width
         for k in range(0, width, LANES):
             value = fma(load(table, base + 3 * width + k), t, load(table, base + 2 * width + k))
             value = fma(value, t, load(table, base + width + k))
@@ -134,8 +145,8 @@ def fill_radial(
 
 @njit(nogil=True, cache=True)
 def fill_radial_slope(
-    r: Any, start: int, count: int, table: Any, table_start: int, n_intervals: int, begin: float,
-    step: float, width: int, out: Any,
+    r: Any, kind: Any, start: int, count: int, table: Any, table_of_slot: Any, weight_of_slot: Any,
+    n_intervals: int, begin: float, step: float, width: int, out: Any,
 ) -> None:  # fmt: skip
     """Derivatives of the radial functions by r, laid out like :func:`fill_radial`'s."""
     dtype = r.dtype.type
@@ -145,8 +156,9 @@ def fill_radial_slope(
         cell = min(max(int(place), 0), n_intervals - 1)
         t = dtype(place - dtype(cell))
         once, twice = spread(dtype(2) * t), spread(dtype(3) * t * t)
-        scale = spread(inverse)
-        base = table_start + cell * 4 * width
+        slot = kind[start + j]
+        scale = spread(inverse * weight_of_slot[slot])
+        base = (table_of_slot[slot] * n_intervals + cell) * 4 * width
         for k in range(0, width, LANES):
             value = fma(load(table, base + 2 * width + k), once, load(table, base + width + k))
             value = fma(load(table, base + 3 * width + k), twice, value)
@@ -155,55 +167,55 @@ def fill_radial_slope(
 
 @njit(nogil=True, cache=True, fastmath=True)
 def expand(
-    x: Any, y: Any, z: Any, r: Any, ends: Any, n_slots: int, table_of_slot: Any, weights: Any,
-    single: bool, l_max: int, degrees: Any, columns: Any, offsets: Any, n_padded: int, table: Any,
-    n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any, diagonal: Any,
-    with_self: bool, harmonics: Any, radial: Any, of_slots: Any, self_of_slots: Any, used: Any,
+    x: Any, y: Any, z: Any, r: Any, kind: Any, ends: Any, n_slots: int, table_of_slot: Any,
+    radial_weights: Any, l_max: int, degrees: Any, columns: Any, offsets: Any, n_padded: int,
+    table: Any, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any,
+    diagonal: Any, with_self: bool, harmonics: Any, radial: Any, of_slots: Any, self_of_slots: Any,
+    used: Any,
 ) -> None:  # fmt: skip
-    """Sum the expansion over neighbours, for each slot on its own (or for all at once).
+    """Sum the expansion over neighbours, for each slot on its own.
 
     ``of_slots`` (n_slots, size) gets the coefficients, ``self_of_slots`` (n_slots, width) the sums
-    of squared radial functions; ``used[s]`` says whether slot s has a neighbour. With ``single``
-    (one channel), radial functions are weighted at once and all goes to slot 0.
+    of squared radial functions; ``used[s]`` says whether slot s has a neighbour.
     """
     begin_of_slot = 0
     for s in range(n_slots):
-        used[s] = False
-    if single:
-        of_slots[0, :] = 0
-        self_of_slots[0, :] = 0
-        used[0] = True
-    for s in range(n_slots):
-        if ends[s] == begin_of_slot:
-            continue
-        target = 0 if single else s
-        if not single:
+        used[s] = ends[s] > begin_of_slot
+        if used[s]:
             of_slots[s, :] = 0
             self_of_slots[s, :] = 0
-            used[s] = True
-        for start in range(begin_of_slot, ends[s], BATCH):
-            count = min(BATCH, ends[s] - start)
-            fill_harmonics(x, y, z, start, count, l_max, rise, fall, diagonal, harmonics)
-            fill_radial(
-                r, start, count, table, table_of_slot[s] * n_intervals * 4 * width, n_intervals,
-                begin, step, width, weights[s, 0] if single else 1.0, radial,
-            )  # fmt: skip
+        begin_of_slot = ends[s]
+    slot, total_count = 0, ends[n_slots - 1]
+    for start in range(0, total_count, BATCH):
+        count = min(BATCH, total_count - start)
+        fill_harmonics(x, y, z, start, count, l_max, rise, fall, diagonal, harmonics)
+        fill_radial(
+            r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, begin, step,
+            width, radial,
+        )  # fmt: skip
+        done = 0
+        while done < count:
+            while ends[slot] <= start + done:
+                slot += 1
+            run = min(ends[slot] - start, count) - done
+            out = of_slots[slot]
             for b in range(degrees.shape[0]):
                 degree = degrees[b]
                 for lane in range(0, n_padded, LANES):
                     add_outer(
-                        2 * degree + 1, harmonics, degree * degree * BATCH, BATCH, 1, radial,
-                        columns[b] + lane, width, count, of_slots[target], offsets[b] + lane,
-                        n_padded,
+                        2 * degree + 1, harmonics, degree * degree * BATCH + done, BATCH, 1,
+                        radial, done * width + columns[b] + lane, width, run, out, offsets[b] +
+                        lane, n_padded,
                     )  # fmt: skip
             if with_self:
+                squares = self_of_slots[slot]
                 for k in range(0, width, LANES):
-                    total = load(self_of_slots[target], k)
-                    for j in range(count):
+                    total = load(squares, k)
+                    for j in range(done, done + run):
                         value = load(radial, j * width + k)
                         total = fma(value, value, total)
-                    store(self_of_slots[target], k, total)
-        begin_of_slot = ends[s]
+                    store(squares, k, total)
+            done += run
 
 
 @njit(nogil=True, cache=True)
@@ -216,16 +228,16 @@ def add_scaled(weight: float, given: Any, total: Any, size: int) -> None:
 
 @njit(nogil=True, cache=True)
 def mix_channels(
-    of_slots: Any, self_of_slots: Any, used: Any, weights: Any, single: bool, center_weights: Any,
-    center: Any, offsets: Any, degrees: Any, n_padded: int, with_self: bool, coefficients: Any,
-    selves: Any,
+    of_slots: Any, self_of_slots: Any, used: Any, weights: Any, n_slots: int, single: bool,
+    center_weights: Any, center: Any, offsets: Any, degrees: Any, n_padded: int, with_self: bool,
+    coefficients: Any, selves: Any,
 ) -> None:  # fmt: skip
     """Coefficients of channels from those of slots, and what the centre itself adds."""
     n_channels, size = coefficients.shape
     coefficients[:] = 0
     selves[:] = 0
     for a in range(n_channels):
-        for s in range(used.shape[0]):
+        for s in range(n_slots):
             # One channel is weighted already, and all of it is in slot 0.
             weight = coefficients.dtype.type(1) if single else weights[s, a]
             if used[s] and weight != 0:
@@ -313,11 +325,12 @@ def pull_values(
 
 @njit(nogil=True, cache=True, fastmath=True)
 def pull_edges(
-    x_unit: Any, y_unit: Any, z_unit: Any, r: Any, edge: Any, slot_start: int, slot_stop: int,
-    l_max: int, degrees: Any, columns: Any, offsets: Any, n_padded: int, table: Any, table_start:
-    int, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any, diagonal:
-    Any, slope_row: Any, slope_of: Any, slope_factor: Any, d_of_slot: Any, d_self: Any, with_self:
-    bool, harmonics: Any, radial: Any, slopes: Any, d_harmonics: Any, out: Any,
+    x_unit: Any, y_unit: Any, z_unit: Any, r: Any, kind: Any, edge: Any, slot_start: int,
+    slot_stop: int, l_max: int, degrees: Any, columns: Any, offsets: Any, n_padded: int, table:
+    Any, table_of_slot: Any, radial_weights: Any, n_intervals: int, begin: float, step: float,
+    width: int, rise: Any, fall: Any, diagonal: Any, slope_row: Any, slope_of: Any, slope_factor:
+    Any, d_of_slot: Any, d_self: Any, with_self: bool, harmonics: Any, radial: Any, slopes: Any,
+    d_harmonics: Any, out: Any,
 ) -> None:  # fmt: skip
     """Gradient by the edge vectors of one slot's neighbours, written to their rows of ``out``.
 
@@ -329,11 +342,13 @@ def pull_edges(
         count = min(BATCH, slot_stop - start)
         fill_harmonics(x_unit, y_unit, z_unit, start, count, l_max, rise, fall, diagonal, harmonics)
         fill_radial(
-            r, start, count, table, table_start, n_intervals, begin, step, width, 1.0, radial
-        )
+            r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, begin, step,
+            width, radial,
+        )  # fmt: skip
         fill_radial_slope(
-            r, start, count, table, table_start, n_intervals, begin, step, width, slopes
-        )
+            r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, begin, step,
+            width, slopes,
+        )  # fmt: skip
         for j in range(count):
             along = r[start + j] * 0
             if with_self:

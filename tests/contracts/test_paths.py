@@ -1,0 +1,116 @@
+"""Every path of every member gives the same numbers and gradients."""
+
+import numpy as np
+import pytest
+import torch
+
+from atomprint.ground.errors import UsageError
+from atomprint.structures.crystal import Crystal
+from atomprint.structures.graph import GraphBatch
+from atomprint.testing.fingerprints import sample_crystals
+from tests.contracts.test_fingerprints import MEMBERS
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+def crystals():
+    """Those of the laws, and some at random: many elements, a lone atom, tiny and long cells."""
+    rng = np.random.default_rng(5)
+    found = sample_crystals()
+    for k, n in enumerate((1, 2, 6, 11)):
+        cell = rng.normal(scale=0.7, size=(3, 3)) + np.eye(3) * (2.5 + 1.6 * n ** (1 / 3))
+        sites = rng.uniform(size=(n, 3))
+        found.append(Crystal.make(f"r{k}", rng.integers(1, 90, n), cell, frac=sites))
+    found.append(Crystal.make("lone", [14], np.eye(3) * 40.0, frac=[[0.1, 0.2, 0.3]]))
+    return found
+
+
+def fused(member):
+    """The member on its fused path; skips where these settings have none."""
+    fingerprint = MEMBERS[member].build()
+    if fingerprint.kernel is None:
+        pytest.skip("these settings have no fused kernel")
+    fingerprint.path = "fused"
+    return fingerprint
+
+
+def columns_differ(found, wanted):
+    """Largest difference of every column, in units of its largest value.
+
+    A column in which there is hardly anything but the tails of others is held to their scale.
+    """
+    scale = wanted.abs().amax(0)
+    scale = torch.maximum(scale, 1e-9 * scale.amax())
+    return ((found - wanted).abs().amax(0) / scale).amax().item()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("member", MEMBERS)
+def test_fused_rows_are_those_of_the_reference(member, dtype):
+    fingerprint = fused(member)
+    if dtype == torch.float32 and "float32" in fingerprint.exempt:
+        pytest.skip(f"exempt: {fingerprint.exempt['float32']}")
+    graph = GraphBatch.from_crystals(crystals(), fingerprint.cutoff + 0.7, dtype)
+    with torch.no_grad():
+        wanted, found = fingerprint.reference(graph), fingerprint(graph)
+    assert found.shape == wanted.shape
+    assert found.dtype == dtype
+    assert columns_differ(found, wanted) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_fused_gradients_are_those_of_the_reference(member):
+    fingerprint = fused(member)
+    if not fingerprint.kernel.has_gradient:
+        pytest.skip("this kernel has no gradient")
+    if any(p.requires_grad for p in fingerprint.parameters()):
+        pytest.skip("learnable weights have the reference only")
+    graph = GraphBatch.from_crystals(crystals(), fingerprint.cutoff, torch.float64)
+    graph = graph.with_geometry(graph.positions.requires_grad_(), graph.cells.requires_grad_())
+    inputs = [graph.positions, graph.cells]
+    rows = fingerprint.reference(graph)
+    weights = torch.randn(rows.shape, dtype=rows.dtype, generator=torch.Generator().manual_seed(1))
+    weights = weights / rows.detach().abs().amax(0).clamp_min(1e-30)
+    wanted = torch.autograd.grad((rows * weights).sum(), inputs, retain_graph=True)
+    found = torch.autograd.grad((fingerprint(graph) * weights).sum(), inputs)
+    for one, other in zip(found, wanted, strict=True):
+        assert (one - other).abs().max() <= 1e-8 * other.abs().max()
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_threads_do_not_change_a_bit(member):
+    fingerprint = fused(member)
+    graph = GraphBatch.from_crystals(crystals(), fingerprint.cutoff, torch.float64)
+    before = torch.get_num_threads()
+    try:
+        rows = []
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            with torch.no_grad():
+                rows.append(fingerprint(graph))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(rows[0], rows[1])
+
+
+def test_a_path_that_cannot_be_taken_is_refused_with_the_reason():
+    learnable = MEMBERS["ead-learnable"].build()
+    learnable.path = "fused"
+    graph = GraphBatch.from_crystals(crystals()[:1], learnable.cutoff)
+    with pytest.raises(UsageError, match="no fused kernel"):
+        learnable(graph)
+
+
+def test_second_derivatives_go_through_the_fused_path_too():
+    fingerprint = MEMBERS["ead"].build()
+    slopes = []
+    for path in ("fused", "reference"):
+        fingerprint.path = path
+        graph = GraphBatch.from_crystals(crystals()[:3], fingerprint.cutoff, torch.float64)
+        graph = graph.with_geometry(graph.positions.requires_grad_(), graph.cells.requires_grad_())
+        inputs = [graph.positions, graph.cells]
+        rows = fingerprint(graph)
+        (slope,) = torch.autograd.grad((rows**2).sum(), graph.positions, create_graph=True)
+        slopes.append(torch.autograd.grad((slope**3).sum(), inputs))
+    for one, other in zip(*slopes, strict=True):
+        assert (one - other).abs().max() <= 1e-8 * other.abs().max()
