@@ -8,11 +8,13 @@ import torch
 from pydantic import TypeAdapter
 
 from atomprint.fingerprints import (
+    ACSFSettings,
     ADFSettings,
     EADSettings,
     FingerprintSettings,
     RDFSettings,
     SOAPSettings,
+    WACSFSettings,
     fingerprint_id,
 )
 from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, crystal_mean
@@ -21,8 +23,8 @@ from atomprint.fingerprints.soap import SOAPWeighting
 from atomprint.structures.graph import sum_by_index
 from atomprint.testing.fingerprints import LAWS, LawBroken, check
 
-# Every element of the crystals that the laws are checked with.
-LAW_SPECIES = ("Li", "N", "O", "Na", "Si", "Cl", "Ca", "Ti", "Fe", "Cu", "Ba")
+# For members that resolve species: whatever crystals the laws and paths are checked with.
+SPECIES = tuple(range(1, 95))
 
 MEMBERS = {
     "rdf": RDFSettings(),
@@ -54,11 +56,11 @@ MEMBERS = {
     ),
     "soap-featomic-step": SOAPSettings(convention="featomic", cutoff=4.0, n_max=3, l_max=2),
     "soap-species": SOAPSettings(
-        resolution="full", species=LAW_SPECIES, cutoff=3.0, n_max=2, l_max=2, center_weight=0.5
+        resolution="full", species=SPECIES, cutoff=3.0, n_max=2, l_max=1, center_weight=0.5
     ),
     "soap-mu1nu1": SOAPSettings(
         resolution="mu1nu1",
-        species=LAW_SPECIES,
+        species=SPECIES,
         cutoff=3.0,
         n_max=2,
         l_max=2,
@@ -66,7 +68,7 @@ MEMBERS = {
     ),
     "soap-crossover": SOAPSettings(
         resolution="crossover",
-        species=LAW_SPECIES,
+        species=SPECIES,
         cutoff=3.5,
         n_max=3,
         l_max=2,
@@ -83,6 +85,23 @@ MEMBERS = {
     ),
     "soap-sum": SOAPSettings(per="crystal", pool=("sum",), n_max=3, l_max=2),
     "ead-learnable": EADSettings(learnable=True, l_max=4, shells=(1.5, 2.5), eta=1.0),
+    "acsf": ACSFSettings(),
+    "acsf-species": ACSFSettings(
+        species=SPECIES,
+        cutoff=3.4,
+        g2=((1.0, 2.0),),
+        g3=(1.5,),
+        g4=((0.05, 2.0, -1.0),),
+        g5=((0.05, 4.0, 1.0),),
+    ),
+    "acsf-without-triplets": ACSFSettings(g4=(), g5=((0.05, 1.0, -1.0), (0.2, 8.0, 1.0))),
+    "wacsf": WACSFSettings(),
+    "wacsf-crossterms": WACSFSettings(
+        crossterms=True, angular_grid="shifted", zetas=(1.0, 2.5), channels=("Z", "valence")
+    ),
+    "wacsf-crystal": WACSFSettings(
+        per="crystal", n_angular=2, zetas=(4.0,), scale_channels=True, radial_grid="centered"
+    ),
 }
 
 UNION = typing.get_args(typing.get_args(FingerprintSettings)[0])

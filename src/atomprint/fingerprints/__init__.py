@@ -8,23 +8,29 @@ from typing import Annotated
 
 from pydantic import Field
 
+from atomprint.fingerprints.acsf import ACSF, ACSFSettings
 from atomprint.fingerprints.adf import ADF, ADFSettings
 from atomprint.fingerprints.base import Fingerprint, fingerprint_id
 from atomprint.fingerprints.channels import ChannelName, channel_table
 from atomprint.fingerprints.ead import EAD, EADSettings
 from atomprint.fingerprints.rdf import RDF, RDFSettings
 from atomprint.fingerprints.soap import SOAP, SOAPSettings
+from atomprint.fingerprints.wacsf import WACSF, WACSFSettings
 
 FingerprintSettings = Annotated[
-    RDFSettings | ADFSettings | SOAPSettings | EADSettings, Field(discriminator="kind")
+    RDFSettings | ADFSettings | SOAPSettings | EADSettings | ACSFSettings | WACSFSettings,
+    Field(discriminator="kind"),
 ]
 """Settings of any fingerprint, told apart by their ``kind``."""
 
 __all__ = [
+    "ACSF",
     "ADF",
     "EAD",
     "RDF",
     "SOAP",
+    "WACSF",
+    "ACSFSettings",
     "ADFSettings",
     "ChannelName",
     "EADSettings",
@@ -32,6 +38,7 @@ __all__ = [
     "FingerprintSettings",
     "RDFSettings",
     "SOAPSettings",
+    "WACSFSettings",
     "channel_table",
     "fingerprint_id",
 ]
