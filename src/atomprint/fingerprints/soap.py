@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from atomprint.fingerprints.tables import look_up
 from atomprint.ground import elements
 from atomprint.ground.errors import UsageError
 from atomprint.structures.graph import GraphBatch
+
+if TYPE_CHECKING:
+    from atomprint.fingerprints.kernels.base import FusedKernel
 
 __all__ = ["SOAP", "SOAPSettings", "SOAPWeighting"]
 
@@ -128,6 +132,15 @@ class SOAP(Fingerprint):
         return {
             "smooth": "as in dscribe, a Gaussian appears at once, with amplitude 0.001 at r_cut"
         }
+
+    def make_kernel(self) -> "FusedKernel | None":
+        """See :meth:`Fingerprint.make_kernel`; None for the inner average of crystals."""
+        expansion = self.expansion()
+        if expansion is None:
+            return None
+        from atomprint.fingerprints.kernels.quadratic import QuadraticKernel
+
+        return QuadraticKernel(expansion)
 
     def expansion(self) -> Expansion | None:
         """These settings as a quadratic expansion; None for the inner average of crystals."""
