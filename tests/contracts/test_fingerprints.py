@@ -20,11 +20,13 @@ from atomprint.fingerprints import (
 from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, crystal_mean
 from atomprint.fingerprints.cutoffs import cosine_cutoff
 from atomprint.fingerprints.soap import SOAPWeighting
+from atomprint.ground import elements
 from atomprint.structures.graph import sum_by_index
 from atomprint.testing.fingerprints import LAWS, LawBroken, check
 
-# For members that resolve species: whatever crystals the laws and paths are checked with.
-SPECIES = tuple(range(1, 95))
+# Every element of the crystals that the laws are checked with; and of any crystal.
+LAW_SPECIES = ("Li", "N", "O", "Na", "Si", "Cl", "Ca", "Ti", "Fe", "Cu", "Ba")
+ALL_SPECIES = elements.symbols[1:95]
 
 MEMBERS = {
     "rdf": RDFSettings(),
@@ -56,11 +58,11 @@ MEMBERS = {
     ),
     "soap-featomic-step": SOAPSettings(convention="featomic", cutoff=4.0, n_max=3, l_max=2),
     "soap-species": SOAPSettings(
-        resolution="full", species=SPECIES, cutoff=3.0, n_max=2, l_max=1, center_weight=0.5
+        resolution="full", species=ALL_SPECIES, cutoff=3.0, n_max=2, l_max=1, center_weight=0.5
     ),
     "soap-mu1nu1": SOAPSettings(
         resolution="mu1nu1",
-        species=SPECIES,
+        species=ALL_SPECIES,
         cutoff=3.0,
         n_max=2,
         l_max=2,
@@ -68,7 +70,7 @@ MEMBERS = {
     ),
     "soap-crossover": SOAPSettings(
         resolution="crossover",
-        species=SPECIES,
+        species=ALL_SPECIES,
         cutoff=3.5,
         n_max=3,
         l_max=2,
@@ -87,7 +89,7 @@ MEMBERS = {
     "ead-learnable": EADSettings(learnable=True, l_max=4, shells=(1.5, 2.5), eta=1.0),
     "acsf": ACSFSettings(),
     "acsf-species": ACSFSettings(
-        species=SPECIES,
+        species=LAW_SPECIES,
         cutoff=3.4,
         g2=((1.0, 2.0),),
         g3=(1.5,),
