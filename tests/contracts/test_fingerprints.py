@@ -89,12 +89,11 @@ MEMBERS = {
     "ead-learnable": EADSettings(learnable=True, l_max=4, shells=(1.5, 2.5), eta=1.0),
     "acsf": ACSFSettings(),
     "acsf-species": ACSFSettings(
-        species=LAW_SPECIES,
+        species=ALL_SPECIES,
         cutoff=3.4,
         g2=((1.0, 2.0),),
         g3=(1.5,),
         g4=((0.05, 2.0, -1.0),),
-        g5=((0.05, 4.0, 1.0),),
     ),
     "acsf-without-triplets": ACSFSettings(g4=(), g5=((0.05, 1.0, -1.0), (0.2, 8.0, 1.0))),
     "wacsf": WACSFSettings(),

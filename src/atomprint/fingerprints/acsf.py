@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from atomprint.fingerprints.base import FingerprintSpec
 from atomprint.fingerprints.channels import (
@@ -30,9 +30,9 @@ class ACSFSettings(FingerprintSpec):
     cutoff: float = Field(6.0, description="Neighbours are closer than this, in Å.", gt=0)
     species: tuple[str, ...] | None = Field(
         None,
-        description="Symbols of the elements to tell apart, with a block of columns for each and "
-        "for each pair, as in dscribe; by default none, and channels are used, which have the same "
-        "width for any chemistry.",
+        description="Elements to tell apart (symbols or atomic numbers), with a block of columns "
+        "for each and for each pair, as in dscribe; by default none, and channels are used, which "
+        "have the same width for any chemistry.",
         min_length=1,
     )
     channels: tuple[ChannelName, ...] = Field(
@@ -58,14 +58,25 @@ class ACSFSettings(FingerprintSpec):
         (), description="(η, ζ, λ) of every G5, without the side r_jk: η in Å⁻², ζ ≥ 1, λ = ±1."
     )
 
+    @field_validator("species", mode="before")
+    @classmethod
+    def _in_order(cls, value: object) -> object:
+        """Turn atomic numbers into symbols, in the order of atomic numbers."""
+        if not isinstance(value, list | tuple):
+            return value
+        numbers = set()
+        for one in value:
+            number = elements.atomic_number.get(one) if isinstance(one, str) else one
+            if not isinstance(number, int) or not 0 < number <= elements.MAX_Z:
+                raise ValueError(f"{one!r} is no element; give symbols or atomic numbers")
+            if number in numbers:
+                raise ValueError(f"{elements.symbols[number]} is given twice; give it once")
+            numbers.add(number)
+        return tuple(elements.symbols[number] for number in sorted(numbers))
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Species must exist, signs be signs, and there must be a column."""
-        for symbol in self.species or ():
-            if symbol not in elements.atomic_number:
-                raise ValueError(f"species: {symbol!r} is no element's symbol")
-        if len(set(self.species or ())) < len(self.species or ()):
-            raise ValueError("species: an element is named twice")
+        """Signs must be signs, and there must be a column."""
         for name in ("g4", "g5"):
             for function in getattr(self, name):
                 if function[2] not in (1.0, -1.0):
