@@ -37,10 +37,12 @@ def fused(member):
 def columns_differ(found, wanted):
     """Largest difference of every column, in units of its largest value.
 
-    A column in which there is hardly anything but the tails of others is held to their scale.
+    A column in which there is hardly anything but the tails of others is held to their scale: in
+    float32 a neighbour just below the cutoff has a distance from it of few digits.
     """
     scale = wanted.abs().amax(0)
-    scale = torch.maximum(scale, 1e-9 * scale.amax())
+    least = 1e-9 if wanted.dtype == torch.float64 else 1e-4
+    scale = torch.maximum(scale, least * scale.amax())
     return ((found - wanted).abs().amax(0) / scale).amax().item()
 
 
