@@ -20,7 +20,7 @@ from atomprint.cli.main import run
 from tests.toy import toy_crystals
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 # A page that only shows the form of settings files.
 UNTESTED = {"settings.md"}
 BLOCK = re.compile(
@@ -76,7 +76,7 @@ def few_steps(monkeypatch):
     monkeypatch.setattr(api, "run_twins", short_twins)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_run(page, tmp_path, monkeypatch, few_steps, capsys):
     blocks = [] if page.name in UNTESTED else list(examples(page))
     if not blocks:
@@ -106,7 +106,11 @@ def test_links_between_pages_lead_somewhere():
 
 
 def test_every_page_is_on_the_index():
-    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
-    for page in PAGES[1:] if PAGES[0].name == "README.md" else PAGES:
-        if page.name not in ("index.md", "README.md"):
-            assert f"({page.name})" in index, page.name
+    """A page in a folder is on the page of the folder's name: docs/a/b.md on docs/a.md."""
+    docs = ROOT / "docs"
+    for page in PAGES:
+        if page.name in ("index.md", "README.md"):
+            continue
+        index = docs / "index.md" if page.parent == docs else page.parent.with_suffix(".md")
+        target = page.relative_to(index.parent).as_posix()
+        assert f"({target})" in index.read_text(encoding="utf-8"), target
