@@ -26,6 +26,7 @@ from atomprint.fingerprints import ADFSettings, EADSettings, RDFSettings, SOAPSe
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.graph import GraphBatch
 
+THREE = ("one", "electronegativity", "covalent_radius")
 CASES = {
     "ead": EADSettings(),
     "ead, one channel": EADSettings(channels=("one",)),
@@ -35,9 +36,9 @@ CASES = {
     "adf moments": ADFSettings(),
     "adf curve": ADFSettings(form="curve"),
     "adf histogram": ADFSettings(form="histogram"),
-    "soap": SOAPSettings(),
-    "soap, one channel": SOAPSettings(channels=("one",)),
-    "soap, cosine": SOAPSettings(cutoff_function="cosine"),
+    "soap": SOAPSettings(channels=THREE),
+    "soap, one channel": SOAPSettings(),
+    "soap, cosine": SOAPSettings(channels=THREE, cutoff_function="cosine"),
 }
 
 
