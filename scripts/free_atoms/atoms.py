@@ -106,11 +106,7 @@ def smooth_inside(r: Array, weights: Array, density: Array) -> tuple[Array, floa
     radial = r**2 * density
     place, much = int(np.argmax(radial)), 0.2 * max(radial)
     for k in range(len(r) - 2, 1, -1):
-        if (
-            radial[k] > radial[k - 1]
-            and radial[k] > radial[k + 1]
-            and radial[k] > 0.2 * max(radial)
-        ):
+        if radial[k] > max(radial[k - 1], radial[k + 1], much):
             place = k
             break
     x, charge = r[place], (weights * radial)[: place + 1].sum()

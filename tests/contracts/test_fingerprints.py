@@ -12,8 +12,12 @@ from atomprint.fingerprints import (
     ADFSettings,
     EADSettings,
     FingerprintSettings,
+    GMPSettings,
+    LMBTRSettings,
+    MBTRSettings,
     RDFSettings,
     SOAPSettings,
+    ValleOganovSettings,
     WACSFSettings,
     fingerprint_id,
 )
@@ -102,6 +106,45 @@ MEMBERS = {
     "wacsf-crystal": WACSFSettings(
         per="crystal", n_angular=2, zetas=(4.0,), scale_channels=True, radial_grid="centered"
     ),
+    "gmp": GMPSettings(),
+    "gmp-square": GMPSettings(square=True, orders=(0, 2, 4), sigmas=(0.3, 0.7, 2.0)),
+    "gmp-crystal": GMPSettings(per="crystal", orders=(-1, 1), sigmas=(0.5,), cutoff=5.0, taper=5.0),
+    "gmp-hard": GMPSettings(cutoff=5.0, taper=None),
+    "mbtr-atoms": MBTRSettings(geometry="atomic_number", normalization="l2"),
+    "mbtr-pairs": MBTRSettings(cutoff=4.0, weighting="inverse_square", n_points=20),
+    "mbtr-sum": MBTRSettings(
+        geometry="inverse_distance",
+        cutoff=4.0,
+        n_points=9,
+        normalization="none",
+        species=LAW_SPECIES,
+    ),
+    "mbtr-angles": MBTRSettings(geometry="angle", cutoff=4.0, n_points=12, normalization="l2"),
+    "mbtr-cosines": MBTRSettings(
+        geometry="cosine",
+        weighting="smooth_cutoff",
+        cutoff=3.5,
+        n_points=3,
+        sigma=0.5,
+        species=LAW_SPECIES,
+        normalize_gaussians=False,
+    ),
+    "lmbtr": LMBTRSettings(cutoff=4.0, n_points=20),
+    "lmbtr-pairs": LMBTRSettings(
+        geometry="inverse_distance", scale=1.8, normalization="l2", species=LAW_SPECIES, n_points=8
+    ),
+    "lmbtr-angles": LMBTRSettings(
+        geometry="angle",
+        weighting="smooth_cutoff",
+        cutoff=3.4,
+        n_points=3,
+        species=LAW_SPECIES,
+        per="crystal",
+    ),
+    "lmbtr-cosines": LMBTRSettings(geometry="cosine", cutoff=3.6, n_points=12),
+    "valle-oganov": ValleOganovSettings(cutoff=5.0, n_points=20),
+    "valle-oganov-species": ValleOganovSettings(cutoff=4.0, n_points=10, species=LAW_SPECIES),
+    "valle-oganov-angles": ValleOganovSettings(function="angle", cutoff=3.5, n_points=12),
 }
 
 UNION = typing.get_args(typing.get_args(FingerprintSettings)[0])

@@ -13,12 +13,22 @@ from atomprint.fingerprints.adf import ADF, ADFSettings
 from atomprint.fingerprints.base import Fingerprint, fingerprint_id
 from atomprint.fingerprints.channels import ChannelName, channel_table
 from atomprint.fingerprints.ead import EAD, EADSettings
+from atomprint.fingerprints.gmp import GMP, GMPSettings
+from atomprint.fingerprints.lmbtr import LMBTR, LMBTRSettings
+from atomprint.fingerprints.mbtr import MBTR, MBTRSettings
 from atomprint.fingerprints.rdf import RDF, RDFSettings
 from atomprint.fingerprints.soap import SOAP, SOAPSettings
+from atomprint.fingerprints.valle_oganov import ValleOganov, ValleOganovSettings
 from atomprint.fingerprints.wacsf import WACSF, WACSFSettings
 
 FingerprintSettings = Annotated[
-    RDFSettings | ADFSettings | SOAPSettings | EADSettings | ACSFSettings | WACSFSettings,
+    RDFSettings
+    | ADFSettings
+    | SOAPSettings
+    | EADSettings
+    | GMPSettings
+    | ACSFSettings
+    | WACSFSettings,
     Field(discriminator="kind"),
 ]
 """Settings of any fingerprint, told apart by their ``kind``."""
@@ -27,6 +37,9 @@ __all__ = [
     "ACSF",
     "ADF",
     "EAD",
+    "GMP",
+    "LMBTR",
+    "MBTR",
     "RDF",
     "SOAP",
     "WACSF",
@@ -36,8 +49,13 @@ __all__ = [
     "EADSettings",
     "Fingerprint",
     "FingerprintSettings",
+    "GMPSettings",
+    "LMBTRSettings",
+    "MBTRSettings",
     "RDFSettings",
     "SOAPSettings",
+    "ValleOganov",
+    "ValleOganovSettings",
     "WACSFSettings",
     "channel_table",
     "fingerprint_id",
