@@ -30,6 +30,8 @@ from atomprint.testing.fingerprints import LAWS, LawBroken, check
 
 # Every element of the crystals that the laws are checked with; and of any crystal.
 ALL_SPECIES = elements.symbols[1:95]
+# Those of the crystals that the laws are checked with: for members of very many columns.
+SOME_SPECIES = ("Li", "N", "O", "Na", "Si", "Cl", "Ca", "Ti", "Fe", "Cu", "Ba")
 
 MEMBERS = {
     "rdf": RDFSettings(),
@@ -117,7 +119,7 @@ MEMBERS = {
         cutoff=4.0,
         n_points=9,
         normalization="none",
-        species=LAW_SPECIES,
+        species=SOME_SPECIES,
     ),
     "mbtr-angles": MBTRSettings(geometry="angle", cutoff=4.0, n_points=12, normalization="l2"),
     "mbtr-cosines": MBTRSettings(
@@ -126,24 +128,24 @@ MEMBERS = {
         cutoff=3.5,
         n_points=3,
         sigma=0.5,
-        species=LAW_SPECIES,
+        species=SOME_SPECIES,
         normalize_gaussians=False,
     ),
     "lmbtr": LMBTRSettings(cutoff=4.0, n_points=20),
     "lmbtr-pairs": LMBTRSettings(
-        geometry="inverse_distance", scale=1.8, normalization="l2", species=LAW_SPECIES, n_points=8
+        geometry="inverse_distance", scale=1.8, normalization="l2", species=SOME_SPECIES, n_points=8
     ),
     "lmbtr-angles": LMBTRSettings(
         geometry="angle",
         weighting="smooth_cutoff",
         cutoff=3.4,
         n_points=3,
-        species=LAW_SPECIES,
+        species=SOME_SPECIES,
         per="crystal",
     ),
     "lmbtr-cosines": LMBTRSettings(geometry="cosine", cutoff=3.6, n_points=12),
     "valle-oganov": ValleOganovSettings(cutoff=5.0, n_points=20),
-    "valle-oganov-species": ValleOganovSettings(cutoff=4.0, n_points=10, species=LAW_SPECIES),
+    "valle-oganov-species": ValleOganovSettings(cutoff=4.0, n_points=10, species=SOME_SPECIES),
     "valle-oganov-angles": ValleOganovSettings(function="angle", cutoff=3.5, n_points=12),
 }
 

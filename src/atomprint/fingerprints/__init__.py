@@ -28,7 +28,10 @@ FingerprintSettings = Annotated[
     | EADSettings
     | GMPSettings
     | ACSFSettings
-    | WACSFSettings,
+    | WACSFSettings
+    | MBTRSettings
+    | LMBTRSettings
+    | ValleOganovSettings,
     Field(discriminator="kind"),
 ]
 """Settings of any fingerprint, told apart by their ``kind``."""
