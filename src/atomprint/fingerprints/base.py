@@ -15,6 +15,8 @@ from atomprint.ground.settings import Settings, validate
 from atomprint.structures.graph import GraphBatch, sum_by_index
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from atomprint.fingerprints.kernels.base import FusedKernel
 
 Per = Literal["atom", "crystal"]
@@ -78,6 +80,8 @@ class Fingerprint(nn.Module, ABC):
         One unit per column; ``"1"`` is dimensionless.
     path
         Which program computes, see :data:`Path`; may be set at any time.
+    needs_volume
+        Whether values are divided by the density, which a molecule does not have.
     exempt
         Laws of :mod:`atomprint.testing.fingerprints` that do not hold, each with the reason.
     """
@@ -101,6 +105,8 @@ class Fingerprint(nn.Module, ABC):
         self._kernel: FusedKernel | None = None
         self._kernel_made = False
         self.exempt = {}
+        self.needs_volume = False
+        self._siblings: dict[Per, Fingerprint] = {}
         self._labels: tuple[str, ...] = ()
         self.units = ()
         self.prepare()
@@ -148,6 +154,71 @@ class Fingerprint(nn.Module, ABC):
 
         def __call__(self, graph: GraphBatch) -> Tensor:
             """Call :meth:`forward`."""
+
+    def compute(
+        self,
+        structures: Any,
+        *,
+        dtype: Literal["float32", "float64"] = "float64",
+        per: Per | None = None,
+        path: Path | None = None,
+        threads: int | None = None,
+        memory: float | None = None,
+    ) -> "npt.NDArray[Any]":
+        """Compute the fingerprint of structures, without graphs and without gradients.
+
+        Parameters
+        ----------
+        structures
+            One or a list of ASE Atoms, pymatgen Structures or Molecules, or our own crystals.
+            Where atoms do not repeat (``pbc=False``), no image of them is a neighbour.
+        dtype
+            Float type of the numbers.
+        per
+            A row an atom or a row a crystal; None: as the settings say. For the columns' names
+            after a change see :meth:`with_per`.
+        path
+            See :data:`Path`; None: the attribute.
+        threads
+            How many; None takes PyTorch's number. The numbers do not depend on it.
+        memory
+            Working memory in MiB beside the result, 256 by default.
+
+        Returns
+        -------
+        ndarray
+            ``(n_atoms, n_features)`` with atoms in the order given, or
+            ``(n_structures, n_features)``.
+
+        Raises
+        ------
+        UsageError
+            If this is no structure, or the path cannot be taken.
+        DataError
+            If a structure has no atoms, disorder, or a flat cell.
+        """
+        from atomprint.fingerprints.compute import compute_many
+
+        return compute_many(
+            [self], structures, dtype=dtype, per=per, path=path, threads=threads, memory=memory
+        )[0]
+
+    def with_per(self, per: Per) -> "Fingerprint":
+        """Return the same fingerprint with a row an atom or a row a crystal; itself if it is so."""
+        if per == self.per:
+            return self
+        if per not in self._siblings:
+            values = self.settings.model_dump() | {"per": per}
+            settings = validate(self.settings_class, values, f"fingerprint {self.kind}")
+            self._siblings[per] = type(self)(settings)
+        sibling = self._siblings[per]
+        # What was learnt since then goes with it.
+        sibling.load_state_dict(self.state_dict())
+        sibling.path = self.path
+        return sibling
+
+    def check_elements(self, numbers: Tensor) -> None:
+        """Refuse atomic numbers that the settings do not cover; most fingerprints cover all."""
 
     def forward(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms | n_crystals, n_features)`` in the graph's float type and device."""

@@ -105,6 +105,7 @@ class RDF(Fingerprint):
         self.width = settings.cutoff / settings.n_bins
         self.divide_by_mean = settings.divide_by_mean
         self.normalize = settings.normalize
+        self.needs_volume = settings.normalize == "g"
         edges = torch.arange(self.n_bins + 1, dtype=torch.float64) * self.width
         self.register_buffer("centers", 0.5 * (edges[1:] + edges[:-1]))
         self.register_buffer("shell_volumes", 4 * math.pi / 3 * (edges[1:] ** 3 - edges[:-1] ** 3))
@@ -127,11 +128,16 @@ class RDF(Fingerprint):
 
         # Asked for first: kernels read volumes without a gradient, and the graph keeps them so.
         volumes = graph.volumes
-        rows = rows_of_graph(kernel, graph, self.cutoff)
+        rows = rows_of_graph(kernel, graph, self.cutoff, self._at_constant_volume)
         if self.normalize == "g" and volumes.requires_grad:
             # To the kernel volumes are constants; g is proportional to the volume.
             rows = rows * (volumes / volumes.detach())[graph.crystal_index, None]
         return rows if self.per == "atom" else pool_atoms(rows, graph, self.settings.pool)
+
+    def _at_constant_volume(self, graph: GraphBatch) -> Tensor:
+        """Rows of atoms whose gradients do not include the volume's, as the kernel's do not."""
+        graph.__dict__["volumes"] = graph.volumes.detach()
+        return self.per_atom(graph)
 
     def make_kernel(self) -> "FusedKernel | None":
         """See :meth:`Fingerprint.make_kernel`."""
