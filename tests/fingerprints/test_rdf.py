@@ -2,12 +2,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.geometry.rdf import get_rdf
 
 from atomprint.fingerprints import RDFSettings, channel_table
 from atomprint.structures.crystal import Crystal
+from atomprint.structures.graph import GraphBatch
 from tests.fingerprints.common import GOLDEN_NAMES, SAMPLES, golden, values
 from tests.reference import fingerprints as reference
 
@@ -96,3 +98,19 @@ def test_the_last_bin_is_complete():
     settings = RDFSettings(cutoff=5.0, n_bins=50, normalize="count", channels=("one",))
     g = values(settings, crystal)[0]
     assert g[-1] == pytest.approx(math.exp(-0.5 * 1.5**2) / math.sqrt(2 * math.pi), rel=1e-9)
+
+
+@pytest.mark.parametrize("per", ["atom", "crystal"])
+def test_second_derivatives_know_the_volume_once(per):
+    """By cells: to the kernel the volume is a constant, which is put right outside of it."""
+    rdf = RDFSettings(per=per, cutoff=3.5, n_bins=10, channels=("one",)).build()
+    graph = GraphBatch.from_crystals([SAMPLES["two"]], rdf.cutoff, torch.float64)
+    found = []
+    for rdf.path in ("reference", "fused"):
+        cells = graph.cells.clone().requires_grad_()
+        rows = rdf(graph.with_geometry(graph.positions, cells))
+        (slope,) = torch.autograd.grad(rows.square().sum(), cells, create_graph=True)
+        (bend,) = torch.autograd.grad(slope.square().sum(), cells)
+        found.append((slope.detach(), bend))
+    for reference_value, fused_value in zip(*found, strict=True):
+        torch.testing.assert_close(fused_value, reference_value, rtol=1e-10, atol=1e-10)
