@@ -28,7 +28,7 @@ from atomprint.ground import elements
 from atomprint.structures.graph import sum_by_index
 from atomprint.testing.fingerprints import LAWS, LawBroken, check
 
-# Every element of the crystals that the laws are checked with; and of any crystal.
+# For members by species: every element that a test may ask for.
 ALL_SPECIES = elements.symbols[1:95]
 # Those of the crystals that the laws are checked with: for members of very many columns.
 SOME_SPECIES = ("Li", "N", "O", "Na", "Si", "Cl", "Ca", "Ti", "Fe", "Cu", "Ba")

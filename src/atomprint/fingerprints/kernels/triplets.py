@@ -16,7 +16,7 @@ from atomprint.fingerprints.kernels.triplet_runs import pull_run, rows_run
 if TYPE_CHECKING:
     from atomprint.fingerprints.symmetry import RadialFunction, SymmetryFunctions
 
-_TOLERANCE = {np.dtype(np.float64): 3e-14, np.dtype(np.float32): 3e-8}
+_TOLERANCE = {np.dtype(np.float64): 2e-12, np.dtype(np.float32): 3e-8}
 """How far tables and polynomials may stray, relative to a function's largest value."""
 
 _LARGEST_DEGREE = 24
@@ -89,8 +89,11 @@ class TripletKernel(FusedKernel):
         powers = list(dict.fromkeys((f.zeta, f.sign) for f in angular))
         self.radial_keys = [key[0] for key in keys]
         self.third_side = [key[1] for key in keys]
-        self.term_g = np.array([keys.index((f.radial, f.third_side)) for f in angular])
-        self.term_power = np.array([powers.index((f.zeta, f.sign)) for f in angular])
+        which = [
+            (keys.index((f.radial, f.third_side)), powers.index((f.zeta, f.sign))) for f in angular
+        ]
+        self.term_g = np.array([g for g, _ in which], dtype=np.int64)
+        self.term_power = np.array([power for _, power in which], dtype=np.int64)
         self.zeta = np.array([zeta for zeta, _ in powers], dtype=np.float64)
         self.sign = np.array([sign for _, sign in powers], dtype=np.float64)
         self.scale = np.array([2.0 ** (1 - f.zeta) for f in angular])
