@@ -8,6 +8,7 @@ from numba import njit
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, over_centers
 from atomprint.fingerprints.kernels.expansion import Float64s
+from atomprint.ground.vectors import LANES, fma, load, spread, store
 
 # A Gaussian is followed this many widths: beyond, e^(-x²/2) is below 1e-24, and below 1e-10 in
 # float32. Bins at short distance are divided by small shells and need more than the float's own.
@@ -145,9 +146,16 @@ def _rows(
     """Rows of the centres from start to stop; ``hop == 0``: hard bins."""
     n_channels, n_bins = weights.shape[1], of_bin.shape[1]
     pad = len(decay) - 1
-    sums = np.zeros((119, n_bins + 2 * pad + beyond))
-    seen = np.zeros(119, dtype=np.bool_)
+    stride = n_bins + 2 * pad + beyond + LANES
+    sums = np.empty(119 * stride)
+    slot_of = np.full(119, -1)
     elements = np.empty(119, dtype=np.int64)
+    # The progression on vectors: its powers of more than 8 must not overflow.
+    in_vectors = 0.0 < hop < 4.0
+    window = np.zeros(-(-(2 * pad + 1) // LANES) * LANES)
+    for k in range(2 * pad + 1):
+        window[k] = decay[abs(k - pad)]
+    odd, pairs, upper = _lanes()
     for i in range(start, stop):
         n_elements = 0
         for e in range(first[i], first[i + 1]):
@@ -156,28 +164,33 @@ def _rows(
             if r >= cutoff:
                 continue
             element = neighbor_numbers[e]
-            if not seen[element]:
-                seen[element] = True
+            if slot_of[element] < 0:
+                slot_of[element] = n_elements
                 elements[n_elements] = element
+                sums[n_elements * stride : (n_elements + 1) * stride] = 0.0
                 n_elements += 1
-                sums[element] = 0.0
+            base = slot_of[element] * stride
             height = 0.5 * (math.cos(math.pi / cutoff * r) + 1.0) if smooth else 1.0
             place = r / width
             b = int(place)
             if hop == 0.0:
-                sums[element, min(b, n_bins - 1)] += height
+                sums[base + min(b, n_bins - 1)] += height
                 continue
             t = (place - b - 0.5) * hop
             up = math.exp(t * hop)
+            if in_vectors:
+                lowest = height * math.exp(-t * (0.5 * t + pad * hop))
+                _add_progression(sums, base + b, lowest, up, window, odd, pairs, upper)
+                continue
             down = 1.0 / up
             left = right = height * math.exp(-0.5 * t * t)
-            b += pad
-            sums[element, b] += right * decay[0]
+            b += base + pad
+            sums[b] += right * decay[0]
             for k in range(1, pad + 1):
                 right *= up
                 left *= down
-                sums[element, b + k] += right * decay[k]
-                sums[element, b - k] += left * decay[k]
+                sums[b + k] += right * decay[k]
+                sums[b - k] += left * decay[k]
         crystal = crystal_index[i]
         for c in range(n_channels):
             row = out[i, c * n_bins : (c + 1) * n_bins]
@@ -186,9 +199,45 @@ def _rows(
             for n in range(n_elements):
                 factor = itself * weights[elements[n], c]
                 for b in range(n_bins):
-                    row[b] += factor * sums[elements[n], pad + b] * of_bin[crystal, b]
+                    row[b] += factor * sums[n * stride + pad + b] * of_bin[crystal, b]
         for n in range(n_elements):
-            seen[elements[n]] = False
+            slot_of[elements[n]] = -1
+
+
+@njit(nogil=True)
+def _lanes() -> tuple[Float64s, Float64s, Float64s]:
+    """Which lanes of a vector have an odd number, the second bit of it set, the third bit."""
+    lane = np.arange(LANES)
+    one, two, four = lane % 2, lane // 2 % 2, lane // 4
+    return one.astype(np.float64), two.astype(np.float64), four.astype(np.float64)
+
+
+@njit(nogil=True)
+def _add_progression(
+    sums: Float64s,
+    start: int,
+    lowest: float,
+    ratio: float,
+    window: Float64s,
+    odd: Float64s,
+    pairs: Float64s,
+    upper: Float64s,
+) -> None:
+    """Add ``lowest ratio^k window[k]`` to ``sums[start + k]`` for every k of the window."""
+    one = spread(1.0)
+    # ratio^0 ... ratio^7: each lane is multiplied by the powers of two in its number.
+    squared = ratio * ratio
+    fourth = squared * squared
+    bit = load(odd, 0)
+    powers = fma(spread(ratio), bit, one - bit) * spread(lowest)
+    bit = load(pairs, 0)
+    powers = powers * fma(spread(squared), bit, one - bit)
+    bit = load(upper, 0)
+    powers = powers * fma(spread(fourth), bit, one - bit)
+    eighth = spread(fourth * fourth)
+    for k in range(0, len(window), LANES):
+        store(sums, start + k, fma(powers, load(window, k), load(sums, start + k)))
+        powers = powers * eighth
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
