@@ -14,9 +14,10 @@ from atomprint.fingerprints.kernels import quadratic_loops as loops
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers
 from atomprint.fingerprints.kernels.expansion import LINEAR, SELF, Expansion, Float64s, Ints
+from atomprint.fingerprints.kernels.tiles import BATCH
 from atomprint.ground.vectors import LANES
 
-_TOLERANCE = {np.dtype(np.float64): 2e-13, np.dtype(np.float32): 4e-7}
+_TOLERANCE = {np.dtype(np.float64): 1e-11, np.dtype(np.float32): 4e-7}
 """How far a coarser table may stray from the given one, relative to a column's largest value."""
 
 
@@ -65,6 +66,9 @@ class QuadraticKernel(FusedKernel):
         self.offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
         self.size = int(sizes.sum())
         self.n_channels = expansion.weights.shape[1]
+        # With one channel of equal weights and one table, elements need not be told apart.
+        alike = len(np.unique(expansion.weights[1:])) == 1
+        self.uniform = self.n_channels == 1 and alike and len(expansion.table.coefficients) == 1
         self._plan_values()
         self._arrays: dict[Any, _Arrays] = {}
 
@@ -108,15 +112,20 @@ class QuadraticKernel(FusedKernel):
         self.row_count = np.array(counts, dtype=np.int64)
         self.n_values = int(self.row_count.sum()) * self.n_padded
         self.with_self = bool((self.row_kind == loops.SELF).any())
+        # Made once and stored where more blocks than columns, or self terms, ask for them.
+        self.stored = self.with_self or len(np.unique(self.columns)) < len(self.columns)
         factor = e.products.factor
         if e.mix is None:
-            self.term_first = np.arange(len(place) + 1)
+            self.term_first = np.arange(len(place) + 1, dtype=np.uintp)
             self.term_value, self.term_factor = place, factor.astype(np.float64)
         else:
             column, product = np.nonzero(e.mix.T)
-            self.term_first = np.searchsorted(column, np.arange(e.mix.shape[1] + 1))
+            firsts = np.searchsorted(column, np.arange(e.mix.shape[1] + 1))
+            self.term_first = firsts.astype(np.uintp)
             self.term_value = place[product]
             self.term_factor = e.mix.T[column, product] * factor[product]
+        # Unsigned: no index is from the end, and the loops need not ask.
+        self.term_value = self.term_value.astype(np.uintp)
         self.n_columns = len(self.term_first) - 1
 
     def _in(self, dtype: Any) -> _Arrays:
@@ -165,16 +174,21 @@ class QuadraticKernel(FusedKernel):
         self, block: EdgeBlock, start: int, stop: int, out: Floats, row_gradients: Floats | None
     ) -> None:
         e, arrays = self.expansion, self._in(block.vectors.dtype)
-        elements = np.flatnonzero(np.bincount(block.neighbor_numbers, minlength=119))
-        if len(elements) == 0:
-            elements = np.ones(1, dtype=np.int64)
-        slot_of = np.zeros(119, dtype=np.int64)
-        slot_of[elements] = np.arange(len(elements))
         single = self.n_channels == 1
+        if self.uniform:
+            elements, slots = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+        else:
+            elements = np.flatnonzero(np.bincount(block.neighbor_numbers, minlength=119))
+            elements = elements if len(elements) else np.ones(1, dtype=np.int64)
+            slot_of = np.zeros(119, dtype=np.int64)
+            slot_of[elements] = np.arange(len(elements))
+            slots = slot_of[block.neighbor_numbers]
         weights = arrays.weights[elements]
+        everything = block.cutoff <= e.cutoff
+        weighted = single and bool((weights != 1).any())
         row_slope, slope_of, _ = _harmonic_slopes(self.l_max)
         common = (
-            block.first, block.vectors, slot_of[block.neighbor_numbers], start, stop, e.cutoff,
+            block.first, block.vectors, slots, start, stop, e.cutoff,
             weights, weights[:, 0] if single else np.ones_like(weights[:, 0]),
             e.table_of_element[elements],
             arrays.center_weights[block.numbers], arrays.center, e.table_of_element[block.numbers],
@@ -183,7 +197,7 @@ class QuadraticKernel(FusedKernel):
             arrays.rise, arrays.fall, arrays.diagonal, self.with_self, self.row_kind,
             self.row_offset, self.row_terms, self.row_left, self.row_left_n, self.row_count,
             self.row_right, self.term_first, self.term_value, arrays.coefficient, e.root,
-            self.n_values,
+            self.n_values, everything, self.stored, weighted,
         )  # fmt: skip
         if row_gradients is None:
             _rows(*common, out)
@@ -199,34 +213,37 @@ def _rows(
     table: Any, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any,
     diagonal: Any, with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any,
     row_left_n: Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient:
-    Any, root: bool, n_values: int, out: Any,
+    Any, root: bool, n_values: int, everything: bool, stored: bool, weighted: bool, out: Any,
 ) -> None:  # fmt: skip
     """Rows of the centres from start to stop."""
     most = 1
     for i in range(start, stop):
         most = max(most, first[i + 1] - first[i])
     dtype = vectors.dtype
+    single_terms = term_value.shape[0] == term_first.shape[0] - 1
     n_slots, n_channels = weights.shape
     n_kept = 1 if single else n_slots
     # Vectors reach beyond the last neighbour: what is there must be numbers.
     x, y, z = np.zeros(most + 8, dtype), np.zeros(most + 8, dtype), np.zeros(most + 8, dtype)
-    r, kind = np.empty(most, dtype), np.empty(most, np.int64)
+    r, kind = np.empty(most, dtype), np.zeros(most, np.int64)
+    cells, places = np.empty(most, np.int64), np.empty(most, dtype)
     edge, ends = np.empty(most, np.int64), np.empty(n_slots + 1, np.int64)
-    harmonics = np.empty((l_max + 1) ** 2 * loops.BATCH, dtype)
-    radial = np.empty(loops.BATCH * width, dtype)
+    harmonics = np.empty((l_max + 1) ** 2 * BATCH, dtype)
+    radial = np.empty(BATCH * width, dtype)
     of_slots, self_of_slots = np.empty((n_kept, size), dtype), np.empty((n_kept, width), dtype)
     used = np.empty(n_kept, np.bool_)
     coefficients, selves = np.empty((n_channels, size), dtype), np.empty((n_channels, width), dtype)
     values = np.empty(n_values, dtype)
     for i in range(start, stop):
         loops.gather(
-            vectors, slots, first[i], first[i + 1], cutoff, n_slots, single, x, y, z, r, kind,
-            edge, ends,
+            vectors, slots, first[i], first[i + 1], cutoff, n_slots, single, everything, x, y, z,
+            r, kind, edge, ends,
         )  # fmt: skip
         loops.expand(
             x, y, z, r, kind, ends, n_kept, table_of_slot, radial_weights, l_max, degrees, columns,
             offsets, n_padded, table, n_intervals, begin, step, width, rise, fall, diagonal,
-            with_self, harmonics, radial, of_slots, self_of_slots, used,
+            with_self, stored, weighted, cells, places, harmonics, radial, of_slots, self_of_slots,
+            used,
         )  # fmt: skip
         loops.mix_channels(
             of_slots, self_of_slots, used, weights, n_kept, single, center_weights[i],
@@ -236,11 +253,7 @@ def _rows(
             coefficients, selves, row_kind, row_offset, row_terms, row_left, row_left_n, row_count,
             row_right, n_padded, values,
         )  # fmt: skip
-        for k in range(term_first.shape[0] - 1):
-            total = coefficient[term_first[k]] * values[term_value[term_first[k]]]
-            for i_term in range(term_first[k] + 1, term_first[k + 1]):
-                total += coefficient[i_term] * values[term_value[i_term]]
-            out[i, k] = np.sqrt(max(total, total * 0)) if root else total
+        loops.write_columns(values, term_first, term_value, coefficient, single_terms, root, out[i])
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -251,8 +264,8 @@ def _pull(
     table: Any, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any,
     diagonal: Any, with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any,
     row_left_n: Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient:
-    Any, root: bool, n_values: int, slope_row: Any, slope_of: Any, slope_factor: Any,
-    row_gradients: Any, out: Any,
+    Any, root: bool, n_values: int, everything: bool, stored: bool, weighted: bool, slope_row: Any,
+    slope_of: Any, slope_factor: Any, row_gradients: Any, out: Any,
 ) -> None:  # fmt: skip
     """Gradients by edge vectors of the centres from start to stop."""
     most = 1
@@ -263,10 +276,11 @@ def _pull(
     n_kept = 1 if single else n_slots
     # Vectors reach beyond the last neighbour: what is there must be numbers.
     x, y, z = np.zeros(most + 8, dtype), np.zeros(most + 8, dtype), np.zeros(most + 8, dtype)
-    r, kind = np.empty(most, dtype), np.empty(most, np.int64)
+    r, kind = np.empty(most, dtype), np.zeros(most, np.int64)
+    cells, places = np.empty(most, np.int64), np.empty(most, dtype)
     edge, ends = np.empty(most, np.int64), np.empty(n_slots + 1, np.int64)
-    harmonics = np.empty((l_max + 1) ** 2 * loops.BATCH, dtype)
-    radial, slopes = np.empty(loops.BATCH * width, dtype), np.empty(loops.BATCH * width, dtype)
+    harmonics = np.empty((l_max + 1) ** 2 * BATCH, dtype)
+    radial, slopes = np.empty(BATCH * width, dtype), np.empty(BATCH * width, dtype)
     of_slots, self_of_slots = np.empty((n_kept, size), dtype), np.empty((n_kept, width), dtype)
     used = np.empty(n_kept, np.bool_)
     coefficients, selves = np.empty((n_channels, size), dtype), np.empty((n_channels, width), dtype)
@@ -277,13 +291,14 @@ def _pull(
     d_harmonics = np.empty((l_max + 1) ** 2, dtype)
     for i in range(start, stop):
         loops.gather(
-            vectors, slots, first[i], first[i + 1], cutoff, n_slots, single, x, y, z, r, kind,
-            edge, ends,
+            vectors, slots, first[i], first[i + 1], cutoff, n_slots, single, everything, x, y, z,
+            r, kind, edge, ends,
         )  # fmt: skip
         loops.expand(
             x, y, z, r, kind, ends, n_kept, table_of_slot, radial_weights, l_max, degrees, columns,
             offsets, n_padded, table, n_intervals, begin, step, width, rise, fall, diagonal,
-            with_self, harmonics, radial, of_slots, self_of_slots, used,
+            with_self, stored, weighted, cells, places, harmonics, radial, of_slots, self_of_slots,
+            used,
         )  # fmt: skip
         loops.mix_channels(
             of_slots, self_of_slots, used, weights, n_kept, single, center_weights[i],

@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from atomprint.fingerprints.kernels.tiles import add_outer
+from atomprint.fingerprints.kernels.tiles import BATCH, add_outer, add_outer_cubic
 from atomprint.ground.vectors import LANES, fma, load, spread, store
-
-BATCH = 64
-"""Neighbours taken at a time, so that their harmonics and radial functions stay in L1."""
 
 GRAM, SQUARE, LINEAR, SELF = 0, 1, 2, 3
 """Kinds of rows of values: c_n c_n' for all n', c_n², c_n, Σ_j (w R_n)²; LANES-padded."""
@@ -28,6 +25,7 @@ def gather(
     cutoff: float,
     n_slots: int,
     single: bool,
+    everything: bool,
     x_unit: Any,
     y_unit: Any,
     z_unit: Any,
@@ -39,11 +37,30 @@ def gather(
     """Collect the edges below the cutoff, sorted by slot; returns how many there are.
 
     With ``single``, slots are not told apart: all neighbours are in slot 0, in the given order.
+    With ``everything`` there is no edge at or beyond the cutoff. Slots of a single element are not
+    read, and ``kind`` must be zero already.
 
     ``x_unit``, ``y_unit``, ``z_unit`` and ``r`` are filled with directions and distances, ``kind``
     with slots and ``edge`` with where each came from; neighbours of slot s end at ``ends[s]``.
     """
     square = vectors.dtype.type(cutoff * cutoff)
+    if single and everything:
+        part = vectors[start:stop]
+        for k in range(part.shape[0]):
+            x, y, z = part[k, 0], part[k, 1], part[k, 2]
+            length = np.sqrt(x * x + y * y + z * z)
+            inverse = vectors.dtype.type(1.0) / length
+            x_unit[k] = x * inverse
+            y_unit[k] = y * inverse
+            z_unit[k] = z * inverse
+            r[k] = length
+        if n_slots > 1:
+            for k in range(part.shape[0]):
+                kind[k] = slots[start + k]
+        for k in range(part.shape[0]):
+            edge[k] = start + k
+        ends[0] = stop - start
+        return int(stop - start)
     for s in range(n_slots + 1):
         ends[s] = 0
     for e in range(start, stop):
@@ -120,6 +137,33 @@ def fill_harmonics(
 
 
 @njit(nogil=True, cache=True)
+def find_cells(
+    r: Any, kind: Any, count: int, table_of_slot: Any, n_intervals: int, begin: float, step: float,
+    width: int, cells: Any, places: Any,
+) -> None:  # fmt: skip
+    """Where in the flat table each neighbour's cubics begin, and its place in the interval."""
+    dtype = r.dtype.type
+    inverse, shift = dtype(1.0 / step), dtype(begin)
+    for k in range(count):
+        place = (r[k] - shift) * inverse
+        cell = min(max(int(place), 0), n_intervals - 1)
+        places[k] = place - dtype(cell)
+        cells[k] = (table_of_slot[kind[k]] * n_intervals + cell) * 4 * width
+
+
+@njit(nogil=True, cache=True)
+def weigh_harmonics(
+    weight_of_slot: Any, kind: Any, start: int, count: int, n_rows: int, weights: Any, out: Any
+) -> None:
+    """Multiply the harmonics of neighbours by their slots' weights."""
+    for j in range(count):
+        weights[j] = weight_of_slot[kind[start + j]]
+    for row in range(n_rows):
+        for j in range(0, count, LANES):
+            store(out, row * BATCH + j, load(out, row * BATCH + j) * load(weights, j))
+
+
+@njit(nogil=True, cache=True)
 def fill_radial(
     r: Any, kind: Any, start: int, count: int, table: Any, table_of_slot: Any, weight_of_slot: Any,
     n_intervals: int, begin: float, step: float, width: int, out: Any,
@@ -170,13 +214,14 @@ def expand(
     x: Any, y: Any, z: Any, r: Any, kind: Any, ends: Any, n_slots: int, table_of_slot: Any,
     radial_weights: Any, l_max: int, degrees: Any, columns: Any, offsets: Any, n_padded: int,
     table: Any, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any,
-    diagonal: Any, with_self: bool, harmonics: Any, radial: Any, of_slots: Any, self_of_slots: Any,
-    used: Any,
+    diagonal: Any, with_self: bool, stored: bool, weighted: bool, cells: Any, places: Any,
+    harmonics: Any, radial: Any, of_slots: Any, self_of_slots: Any, used: Any,
 ) -> None:  # fmt: skip
     """Sum the expansion over neighbours, for each slot on its own.
 
     ``of_slots`` (n_slots, size) gets the coefficients, ``self_of_slots`` (n_slots, width) the sums
-    of squared radial functions; ``used[s]`` says whether slot s has a neighbour.
+    of squared radial functions; ``used[s]`` says whether slot s has a neighbour. Radial functions
+    are ``stored`` where several blocks or self terms need them, and else made in registers.
     """
     begin_of_slot = 0
     for s in range(n_slots):
@@ -186,13 +231,21 @@ def expand(
             self_of_slots[s, :] = 0
         begin_of_slot = ends[s]
     slot, total_count = 0, ends[n_slots - 1]
+    if not stored:
+        find_cells(
+            r, kind, total_count, table_of_slot, n_intervals, begin, step, width, cells, places
+        )
     for start in range(0, total_count, BATCH):
         count = min(BATCH, total_count - start)
         fill_harmonics(x, y, z, start, count, l_max, rise, fall, diagonal, harmonics)
-        fill_radial(
-            r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, begin, step,
-            width, radial,
-        )  # fmt: skip
+        if stored:
+            fill_radial(
+                r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, begin,
+                step, width, radial,
+            )  # fmt: skip
+        elif weighted:
+            n_rows = (l_max + 1) * (l_max + 1)
+            weigh_harmonics(radial_weights, kind, start, count, n_rows, radial, harmonics)
         done = 0
         while done < count:
             while ends[slot] <= start + done:
@@ -200,13 +253,20 @@ def expand(
             run = min(ends[slot] - start, count) - done
             out = of_slots[slot]
             for b in range(degrees.shape[0]):
-                degree = degrees[b]
+                n_rows = 2 * degrees[b] + 1
+                left = degrees[b] * degrees[b] * BATCH + done
                 for lane in range(0, n_padded, LANES):
-                    add_outer(
-                        2 * degree + 1, harmonics, degree * degree * BATCH + done, BATCH, 1,
-                        radial, done * width + columns[b] + lane, width, run, out, offsets[b] +
-                        lane, n_padded,
-                    )  # fmt: skip
+                    if stored:
+                        add_outer(
+                            n_rows, harmonics, left, BATCH, 1, radial,
+                            done * width + columns[b] + lane, width, run, out, offsets[b] + lane,
+                            n_padded,
+                        )  # fmt: skip
+                    else:
+                        add_outer_cubic(
+                            n_rows, harmonics, left, table, cells, places, start + done,
+                            columns[b] + lane, width, run, out, offsets[b] + lane, n_padded,
+                        )  # fmt: skip
             if with_self:
                 squares = self_of_slots[slot]
                 for k in range(0, width, LANES):
@@ -284,6 +344,26 @@ def fill_values(
                         total = fma(value, value, total)
                 store(values, base + n, total)
         base += row_count[row] * n_padded
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def write_columns(
+    values: Any, term_first: Any, term_value: Any, coefficient: Any, single_terms: bool, root: bool,
+    out: Any,
+) -> None:  # fmt: skip
+    """Columns of one atom from its values; with ``single_terms`` each takes one value only."""
+    if single_terms:
+        for k in range(out.shape[0]):
+            out[k] = coefficient[k] * values[term_value[k]]
+    else:
+        for k in range(out.shape[0]):
+            total = coefficient.dtype.type(0)
+            for i in range(term_first[k], term_first[k + 1]):
+                total += coefficient[i] * values[term_value[i]]
+            out[k] = total
+    if root:
+        for k in range(out.shape[0]):
+            out[k] = np.sqrt(max(out[k], out.dtype.type(0)))
 
 
 @njit(nogil=True, cache=True, fastmath=True)

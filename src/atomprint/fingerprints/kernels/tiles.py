@@ -4,6 +4,7 @@ Numba's own loops keep sums over neighbours in memory; here 8 radial functions t
 harmonics stay in registers while the neighbours pass by, which is three times as fast.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -12,6 +13,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from atomprint.ground.vectors import LANES
+
+BATCH = 64
+"""Neighbours taken at a time: what is made of them stays in the first-level cache."""
 
 MAX_ROWS = 13
 """Most harmonics of one tile: with a vector each they just fit into 16 registers."""
@@ -48,9 +52,18 @@ def _make_tile(n_rows: int) -> Any:
                 context.make_array(signature.args[k])(context, builder, arguments[k]).data
                 for k in (0, 4, 8)
             ]
-            scalars = [arguments[k] for k in (1, 2, 3, 5, 6, 7, 9, 10)]
-            element = context.get_value_type(signature.args[0].dtype)
-            _emit_tile(builder, n_rows, element, arrays, scalars)
+            emit = _Emitter(builder, context.get_value_type(signature.args[0].dtype))
+            _, start, stride, step, _, right_start, right_stride, count, *_ = arguments
+
+            def left_at(m: int, j: Any) -> Any:
+                column = builder.add(start, builder.mul(step, j))
+                place = builder.add(column, builder.mul(stride, stride.type(m)))
+                return emit.spread(arrays[0], place)
+
+            def right_at(j: Any) -> Any:
+                return emit.load(arrays[1], builder.add(right_start, builder.mul(j, right_stride)))
+
+            _emit_tile(emit, n_rows, left_at, right_at, count, arrays[2], *arguments[9:])
             return context.get_dummy_value()
 
         return signature, generate
@@ -58,46 +71,112 @@ def _make_tile(n_rows: int) -> Any:
     return tile
 
 
-def _emit_tile(builder: Any, n_rows: int, element: Any, arrays: Any, scalars: Any) -> None:
-    """Emit ``out[m, :] += sum_j left[m, j] right[j, :]`` for n_rows rows m of 8 numbers."""
-    left, right, out = arrays
-    left_start, left_stride, left_step, right_start, right_stride, count, out_start, out_stride = (
-        scalars
-    )
-    vector = ir.VectorType(element, LANES)
-    size = 4 if isinstance(element, ir.FloatType) else 8
-    integer = left_start.type
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(vector, [vector] * 3),
-        f"llvm.fma.v{LANES}f{8 * size}",
-    )
-    unroll = max(1, min(4, _SUMS_IN_FLIGHT // n_rows))
+def _make_cubic_tile(n_rows: int) -> Any:
+    """Make the intrinsic of a tile whose right side is evaluated from cubics on the way."""
 
-    def load_vector(array: Any, index: Any) -> Any:
-        pointer = builder.bitcast(builder.gep(array, [index]), vector.as_pointer())
-        return builder.load(pointer, align=size)
+    @intrinsic
+    def tile(
+        typing_context: Any,
+        left: Any,
+        left_start: Any,
+        table: Any,
+        cells: Any,
+        places: Any,
+        first: Any,
+        column: Any,
+        width: Any,
+        count: Any,
+        out: Any,
+        out_start: Any,
+        out_stride: Any,
+    ) -> Any:
+        signature = types.void(
+            left, types.intp, table, cells, places, types.intp, types.intp, types.intp, types.intp,
+            out, types.intp, types.intp,
+        )  # fmt: skip
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            harmonics, cubics, of_cells, of_places, total = [
+                context.make_array(signature.args[k])(context, builder, arguments[k]).data
+                for k in (0, 2, 3, 4, 9)
+            ]
+            emit = _Emitter(builder, context.get_value_type(signature.args[0].dtype))
+            _, start, _, _, _, first, column, width, count, *_ = arguments
+
+            def left_at(m: int, j: Any) -> Any:
+                # The stride is a constant, so that rows need no registers for their addresses.
+                return emit.spread(harmonics, builder.add(builder.add(start, j), j.type(m * BATCH)))
+
+            def right_at(j: Any) -> Any:
+                j = builder.add(first, j)
+                place = builder.add(builder.load(builder.gep(of_cells, [j])), column)
+                t = emit.spread(of_places, j)
+                terms = []
+                for _ in range(4):
+                    terms.append(emit.load(cubics, place))
+                    place = builder.add(place, width)
+                value = emit.fma(terms[3], t, terms[2])
+                value = emit.fma(value, t, terms[1])
+                return emit.fma(value, t, terms[0])
+
+            _emit_tile(emit, n_rows, left_at, right_at, count, total, *arguments[10:])
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile
+
+
+class _Emitter:
+    """What tiles have in common: reading numbers and vectors of one float type."""
+
+    def __init__(self, builder: Any, element: Any) -> None:
+        self.builder = builder
+        self.vector = ir.VectorType(element, LANES)
+        self.size = 4 if isinstance(element, ir.FloatType) else 8
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        name = f"llvm.fma.v{LANES}f{8 * self.size}"
+        self._fma = cgutils.get_or_insert_function(builder.module, kind, name)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        return self.builder.call(self._fma, [a, b, c])
+
+    def pointer(self, array: Any, index: Any) -> Any:
+        pointer = self.builder.gep(array, [index])
+        return self.builder.bitcast(pointer, self.vector.as_pointer())
+
+    def load(self, array: Any, index: Any) -> Any:
+        return self.builder.load(self.pointer(array, index), align=self.size)
+
+    def spread(self, array: Any, index: Any) -> Any:
+        """One number of an array in all places of a vector."""
+        value = self.builder.load(self.builder.gep(array, [index]), align=self.size)
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        lone = self.builder.insert_element(undefined, value, ir.IntType(32)(0))
+        first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return self.builder.shuffle_vector(lone, undefined, first)
+
+
+def _emit_tile(
+    emit: _Emitter,
+    n_rows: int,
+    left: Callable[[int, Any], Any],
+    right: Callable[[Any], Any],
+    count: Any,
+    out: Any,
+    out_start: Any,
+    out_stride: Any,
+) -> None:
+    """Emit ``out[m, :] += sum_j left(m, j) right(j)`` for n_rows rows m of 8 numbers."""
+    builder, integer = emit.builder, count.type
+    unroll = max(1, min(4, _SUMS_IN_FLIGHT // n_rows))
 
     def step(j: Any, sums: list[Any]) -> list[Any]:
         """Add neighbour j to n_rows sums."""
-        radial = load_vector(right, builder.add(right_start, builder.mul(j, right_stride)))
-        column = builder.add(left_start, builder.mul(left_step, j))
-        added = []
-        for m in range(n_rows):
-            place = builder.add(column, builder.mul(left_stride, integer(m)))
-            value = builder.load(builder.gep(left, [place]), align=size)
-            lone = builder.insert_element(
-                ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0)
-            )
-            spread = builder.shuffle_vector(
-                lone,
-                ir.Constant(vector, ir.Undefined),
-                ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES),
-            )
-            added.append(builder.call(multiply_add, [spread, radial, sums[m]]))
-        return added
+        radial = right(j)
+        return [emit.fma(left(m, j), radial, sums[m]) for m in range(n_rows)]
 
-    zero = ir.Constant(vector, [0.0] * LANES)
+    zero = ir.Constant(emit.vector, [0.0] * LANES)
 
     def loop(start: Any, stop: Any, stride: int, sums: list[Any]) -> list[Any]:
         """Run over neighbours; every ``stride`` of them have sums of their own."""
@@ -111,7 +190,7 @@ def _emit_tile(builder: Any, n_rows: int, element: Any, arrays: Any, scalars: An
         j.add_incoming(start, before)
         phis = []
         for value in sums:
-            phi = builder.phi(vector)
+            phi = builder.phi(emit.vector)
             phi.add_incoming(value, before)
             phis.append(phi)
         builder.cbranch(builder.icmp_signed("<", j, stop), body, after)
@@ -138,9 +217,9 @@ def _emit_tile(builder: Any, n_rows: int, element: Any, arrays: Any, scalars: An
         sums = loop(integer(0), count, 1, [zero] * n_rows)
     for m in range(n_rows):
         index = builder.add(out_start, builder.mul(out_stride, integer(m)))
-        pointer = builder.bitcast(builder.gep(out, [index]), vector.as_pointer())
-        total = builder.fadd(builder.load(pointer, align=size), sums[m])
-        builder.store(total, pointer, align=size)
+        pointer = emit.pointer(out, index)
+        total = builder.fadd(builder.load(pointer, align=emit.size), sums[m])
+        builder.store(total, pointer, align=emit.size)
 
 
 _tile_1 = _make_tile(1)
@@ -212,5 +291,78 @@ def add_outer(
             _tile_12(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
         elif rows == 13:
             _tile_13(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
+        # fmt: on
+        done += rows
+
+
+_cubic_tile_1 = _make_cubic_tile(1)
+_cubic_tile_2 = _make_cubic_tile(2)
+_cubic_tile_3 = _make_cubic_tile(3)
+_cubic_tile_4 = _make_cubic_tile(4)
+_cubic_tile_5 = _make_cubic_tile(5)
+_cubic_tile_6 = _make_cubic_tile(6)
+_cubic_tile_7 = _make_cubic_tile(7)
+_cubic_tile_8 = _make_cubic_tile(8)
+_cubic_tile_9 = _make_cubic_tile(9)
+_cubic_tile_10 = _make_cubic_tile(10)
+_cubic_tile_11 = _make_cubic_tile(11)
+_cubic_tile_12 = _make_cubic_tile(12)
+_cubic_tile_13 = _make_cubic_tile(13)
+
+
+@njit(nogil=True)
+def add_outer_cubic(
+    n_rows: int,
+    left: Any,
+    left_start: int,
+    table: Any,
+    cells: Any,
+    places: Any,
+    first: int,
+    column: int,
+    width: int,
+    count: int,
+    out: Any,
+    out_start: int,
+    out_stride: int,
+) -> None:
+    """Add ``sum_j left[m, j] right[j, :]`` with ``right`` read from cubics, see :func:`add_outer`.
+
+    ``left[m, j]`` is at ``left_start + m BATCH + j``. ``right[j, :]`` are the 8 cubics whose
+    constant terms begin at ``table[cells[first + j] + column]``, with the further terms ``width``
+    numbers apart, at ``places[first + j]`` from 0 to 1.
+    """
+    done = 0
+    while done < n_rows:
+        # fmt: off
+        rows = min(n_rows - done, 13)
+        l0, t0, c = left_start + done * BATCH, first, column
+        o0, do = out_start + done * out_stride, out_stride
+        if rows == 1:
+            _cubic_tile_1(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 2:
+            _cubic_tile_2(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 3:
+            _cubic_tile_3(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 4:
+            _cubic_tile_4(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 5:
+            _cubic_tile_5(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 6:
+            _cubic_tile_6(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 7:
+            _cubic_tile_7(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 8:
+            _cubic_tile_8(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 9:
+            _cubic_tile_9(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 10:
+            _cubic_tile_10(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 11:
+            _cubic_tile_11(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 12:
+            _cubic_tile_12(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif rows == 13:
+            _cubic_tile_13(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
         # fmt: on
         done += rows
