@@ -47,8 +47,10 @@ def mcsh(xyz, degree):
     return found
 
 
-def gmp(crystal, gaussians, cutoff, width, degree, sigma, n=48):
+def gmp(crystal, gaussians, cutoff, width, degree, sigma, reach, spacing=0.1):
     """One column, by the rectangle rule on a grid around every atom (exact for Gaussians).
+
+    The grid ends at ``reach`` on all six sides; lengths in Å.
 
     ``gaussians[Z]`` are rows (B, β). Of the density, each neighbour's share is weighted by the
     cosine that falls from 1 at cutoff - width to 0 at the cutoff. Degree -1: the density itself.
@@ -71,12 +73,15 @@ def gmp(crystal, gaussians, cutoff, width, degree, sigma, n=48):
                 )
             )
             continue
-        line = np.linspace(-7 * sigma, 7 * sigma, n)
-        density = np.zeros((n, n, n))
-        for vector, z, fade in atoms:
-            for b, beta in gaussians[z]:
-                x, y, u = (np.exp(-beta * (line - v) ** 2) for v in vector)
-                density += fade * b * x[:, None, None] * y[None, :, None] * u[None, None, :]
+        line = np.linspace(-reach, reach, 2 * round(reach / spacing) + 1)
+        n = len(line)
+        terms = [(v, fade * b, beta) for v, z, fade in atoms for b, beta in gaussians[z]]
+        x, y, u = (
+            np.array([np.exp(-beta * (line - v[axis]) ** 2) for v, _, beta in terms])
+            for axis in range(3)
+        )
+        x *= np.array([height for _, height, _ in terms])[:, None]
+        density = (x.T @ (y[:, :, None] * u[:, None, :]).reshape(len(terms), -1)).reshape(n, n, n)
         xyz = np.meshgrid(line, line, line, indexing="ij")
         probe = np.exp(-sum(u**2 for u in xyz) / (2 * sigma**2))
         probe *= (sigma * math.sqrt(2 * math.pi)) ** -3 * (line[1] - line[0]) ** 3

@@ -23,16 +23,16 @@ from atomprint.ground.elements import MAX_Z
 if TYPE_CHECKING:
     from atomprint.fingerprints.gmp import GMP
 
-# Intervals of the tables: errors of 1e-10 and 1e-7 of a column's largest value (tests measure).
-_N_INTERVALS = {np.dtype(np.float64): 2048, np.dtype(np.float32): 256}
+# Intervals of the tables: errors of 2e-11 and 1e-6 of a column's largest value (tests measure).
+_N_INTERVALS = {np.dtype(np.float64): 3072, np.dtype(np.float32): 256}
 
 
 class GMPKernel(FusedKernel):
     """Fused rows and gradients of :class:`GMP`.
 
     Every element has its own radial functions. In float32 all elements are tabulated at once
-    (20 MB with the default settings); in float64, where tables are eight times as fine, an element
-    is tabulated when it first comes (4 MB each).
+    (20 MB with the default settings); in float64, where tables are twelve times as fine, an element
+    is tabulated when it first comes (6 MB each).
 
     Parameters
     ----------
