@@ -104,11 +104,12 @@ class SOAP(Fingerprint):
             }
         )
         self.radial_table, at_center = _radial_table(shared)
-        radial = torch.from_numpy(self.radial_table.coefficients[0])
+        # A copy: loading weights writes into buffers, and the table is shared.
+        radial = torch.from_numpy(self.radial_table.coefficients[0].copy())
         self.register_buffer("radial", radial)
         # Kept beside the float64 table so that it is not converted in every call.
         self.register_buffer("radial32", radial.float(), persistent=False)
-        self.register_buffer("at_center", torch.from_numpy(at_center))
+        self.register_buffer("at_center", torch.from_numpy(at_center.copy()))
 
         pairs = pairs_of(settings.resolution, names, settings.cross_channels)
         self.columns = power_columns(pairs, self.n_max, self.l_max, settings.convention)

@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 import numpy.typing as npt
 
-from atomprint.fingerprints.kernels.expansion import RadialTable
+from atomprint.fingerprints.kernels.expansion import RadialTable, hermite_table
 from atomprint.ground.errors import UsageError
 
 Float64s = npt.NDArray[np.float64]
@@ -321,13 +321,4 @@ def tabulate(
         merged = np.empty((2, 2 * n_intervals + 1, nodes.shape[2]))
         merged[:, ::2], merged[:, 1::2] = nodes, middles
         nodes, step, n_intervals, before = merged, step / 2, 2 * n_intervals, error
-    value, slope = nodes[0], nodes[1] * step
-    rise = value[1:] - value[:-1]
-    # Hermite's cubic: values and slopes of both ends of the interval.
-    cubic = [
-        value[:-1],
-        slope[:-1],
-        3 * rise - 2 * slope[:-1] - slope[1:],
-        -2 * rise + slope[:-1] + slope[1:],
-    ]
-    return RadialTable(start, step, np.stack(cubic, axis=1)[None])
+    return hermite_table(start, step, nodes[0], nodes[1])
