@@ -77,7 +77,7 @@ def test_fused_gradients_are_those_of_the_reference(member):
     wanted = torch.autograd.grad((rows * weights).sum(), inputs, retain_graph=True)
     found = torch.autograd.grad((fingerprint(graph) * weights).sum(), inputs)
     for one, other in zip(found, wanted, strict=True):
-        assert (one - other).abs().max() <= 1e-8 * other.abs().max()
+        assert (one - other).abs().max() <= 1e-7 * other.abs().max()
 
 
 @pytest.mark.parametrize("member", MEMBERS)
@@ -116,4 +116,4 @@ def test_second_derivatives_go_through_the_fused_path_too():
         (slope,) = torch.autograd.grad((rows**2).sum(), graph.positions, create_graph=True)
         slopes.append(torch.autograd.grad((slope**3).sum(), inputs))
     for one, other in zip(*slopes, strict=True):
-        assert (one - other).abs().max() <= 1e-8 * other.abs().max()
+        assert (one - other).abs().max() <= 1e-7 * other.abs().max()

@@ -17,7 +17,7 @@ from atomprint.fingerprints.kernels.expansion import LINEAR, SELF, Expansion, Fl
 from atomprint.fingerprints.kernels.tiles import BATCH
 from atomprint.ground.vectors import LANES
 
-_TOLERANCE = {np.dtype(np.float64): 1e-11, np.dtype(np.float32): 4e-7}
+_TOLERANCE = {np.dtype(np.float64): 2e-13, np.dtype(np.float32): 4e-7}
 """How far a coarser table may stray from the given one, relative to a column's largest value."""
 
 
