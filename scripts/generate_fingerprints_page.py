@@ -247,9 +247,8 @@ def page(speed: dict[str, Any], accuracy: dict[str, Any]) -> str:
             "every library, and take turns on parts of the data that neither has seen. Both get a "
             "list of ASE Atoms, and the neighbour list is in every time. The peers compute in "
             "float64 and are called in the fastest way they offer. Where the peer has no fixed "
-            "width over many elements, all atoms are made one species for both. Where a peer needs "
-            "minutes for the whole (EAD), parts are 6 and 10 crystals instead of 30 and 500, for "
-            "both.",
+            "width over many elements, all atoms are made one species for both. Parts are 30 and "
+            "500 crystals; 100 in place of 500 where the peer is slow (EAD, ADF, all together).",
             "![Times as fast as the peer](fingerprints-speed.svg)",
             speed_table(speed),
             missed(speed),

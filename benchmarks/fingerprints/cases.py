@@ -307,6 +307,7 @@ CASES: dict[str, Case] = {
         peer_title="matscipy's angle_distribution",
         peer=lambda frames: peers.matscipy_adf(ADF_CUTOFF, ADF_BINS),
         goal=3,
+        slow_peer=True,
         values=_counts_of_adf,
         measure="counts",
     ),

@@ -59,3 +59,14 @@ def one_species(frames: list[Atoms]) -> list[Atoms]:
 def n_atoms(frames: list[Atoms]) -> int:
     """Atoms in all of them."""
     return sum(len(atoms) for atoms in frames)
+
+
+def cover(frames: list[Atoms]) -> list[Atoms]:
+    """Choose few of the crystals that have every element of all of them, to warm up with."""
+    chosen, seen = [], set[int]()
+    for atoms in frames:
+        new = set(atoms.numbers.tolist()) - seen
+        if new:
+            chosen.append(atoms)
+            seen |= new
+    return chosen
