@@ -152,9 +152,9 @@ class SymmetryFunctions(Fingerprint):
         packed = chunks.pack(torch.cat([graph.edge_vectors / r, r, weights], dim=1))
         values = radial_values(packed[:, 3], distinct, self.cutoff)
         weighted = packed[:, 4:, None] * values[:, None, :]
-        itself = chunks.sum_outer(weighted.square().flatten(1), torch.ones_like(r[:1]).expand(
-            packed.shape[0], 1
-        )).view(graph.n_atoms, -1, len(distinct))  # fmt: skip
+        ones = packed.new_ones((packed.shape[0], 1))
+        itself = chunks.sum_outer(weighted.square().flatten(1), ones)
+        itself = itself.view(graph.n_atoms, -1, len(distinct))
         sums = chunks.sum_outer(weighted.flatten(1), solid_harmonics(packed[:, :3], l_max))
         sums = sums.view(graph.n_atoms, weights.shape[1], len(distinct), -1)
         left, right = (list(side) for side in zip(*self.pairs, strict=True))
