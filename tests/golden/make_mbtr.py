@@ -1,7 +1,7 @@
 """Make mbtr.npz: dscribe's MBTR, LMBTR and Valle-Oganov of the crystals in fingerprints.npz.
 
-Run once, in an environment of its own (nothing of atomprint is imported); with ASE 3.27 or later
-these three fail on periodic crystals in dscribe 2.1.2:
+Run once, in an environment of its own (nothing of atomprint is imported); with ASE 3.29
+these three fail on periodic crystals in dscribe 2.1.2 (TypeError):
 
     pip install dscribe==2.1.2 ase==3.26.0
     python tests/golden/make_mbtr.py

@@ -74,6 +74,7 @@ class MBTR(Fingerprint):
         """See :meth:`Fingerprint.prepare`."""
         settings = self.settings
         self.cutoff = settings.reach
+        self.needs_volume = settings.normalization == "valle_oganov"
         self.grid, self.kinds = Grid(settings), Kinds(settings)
         self.register_buffer("table", self.kinds.table)
         names, members = self._blocks()

@@ -96,6 +96,7 @@ class ValleOganov(Fingerprint):
             )
         )
         self.cutoff = self.mbtr.cutoff
+        self.needs_volume = True
         self.exempt = dict(self.mbtr.exempt)
         labels = [label.removeprefix(self.mbtr.kind) for label in self.mbtr.labels()]
         self.name_columns([self.kind + label for label in labels], self.mbtr.units)
