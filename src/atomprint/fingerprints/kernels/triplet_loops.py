@@ -36,6 +36,24 @@ def minimum(typing_context: Any, a: Any, b: Any) -> Any:
     return a(a, a), generate
 
 
+@intrinsic
+def total(typing_context: Any, vector: Any) -> Any:
+    """The sum of a vector's numbers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = context.get_value_type(signature.args[0])
+        bits = 32 if isinstance(kind.element, ir.FloatType) else 64
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(kind.element, [kind.element, kind]),
+            f"llvm.vector.reduce.fadd.v{LANES}f{bits}",
+        )
+        zero = ir.Constant(kind.element, 0.0)
+        return builder.call(function, [zero, *arguments], fastmath=("reassoc",))
+
+    return vector.dtype(vector), generate
+
+
 @njit(nogil=True, cache=True, fastmath=True)
 def gather(
     vectors: Any, slots: Any, start: int, stop: int, cutoff: float, used: Any, begins: Any,
@@ -109,11 +127,11 @@ def fill_radial(
             for e in range(n_g):
                 slope = (three * cubic[3, e] * t + two * cubic[2, e]) * t + cubic[1, e]
                 slopes[e * stride + k] = slope * inverse * w
-            total = r.dtype.type(0)
+            along = r.dtype.type(0)
             for n in range(n_g, n_columns):
                 slope = (three * cubic[3, n] * t + two * cubic[2, n]) * t + cubic[1, n]
-                total += slope * coefficients[n - n_g]
-            pull[k] = total * inverse * w
+                along += slope * coefficients[n - n_g]
+            pull[k] = along * inverse * w
     for e in range(n_g):
         for k in range(stop, stop + LANES):
             g[e * stride + k] = 0
@@ -256,8 +274,24 @@ def fill_power(count: int, cosine: Any, sign: float, zeta: float, out: Any, firs
 
 
 @njit(nogil=True, cache=True, fastmath=True)
+def raise_power(
+    count: int, cosine: Any, sign: float, zeta: float, values: Any, slopes: Any, first: int
+) -> None:
+    """``(1 + λ cosθ)^ζ`` and its derivative by the cosine, from place ``first`` on.
+
+    ``slopes`` holds ``(1 + λ cosθ)^(ζ-1)`` before.
+    """
+    ones = spread(cosine.dtype.type(1))
+    factor, both = spread(cosine.dtype.type(sign)), spread(cosine.dtype.type(sign * zeta))
+    for p in range(first, first + count, LANES):
+        low = load(slopes, p)
+        store(values, p, low * fma(factor, load(cosine, p - first), ones))
+        store(slopes, p, low * both)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
 def add_terms(
-    count: int, term_g: Any, term_power: Any, weights: Any, powers: Any, lanes: Any, sums: Any
+    count: int, term_g: Any, term_power: Any, weights: Any, powers: Any, sums: Any
 ) -> None:
     """Add to ``sums[t]`` the products of its two factors over a batch of 4 LANES' multiple."""
     zero = spread(weights.dtype.type(0))
@@ -272,8 +306,4 @@ def add_terms(
             v2 = fma(load(weights, a + q), load(powers, b + q), v2)
             q += LANES
             v3 = fma(load(weights, a + q), load(powers, b + q), v3)
-        store(lanes, 0, (v0 + v1) + (v2 + v3))
-        total = lanes[0]
-        for k in range(1, LANES):
-            total += lanes[k]
-        sums[t] += total
+        sums[t] += total((v0 + v1) + (v2 + v3))

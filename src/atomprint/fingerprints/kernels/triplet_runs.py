@@ -15,8 +15,10 @@ from atomprint.fingerprints.kernels.triplet_loops import (
     fill_third,
     gather,
     multiply_third,
+    raise_power,
+    total,
 )
-from atomprint.ground.vectors import LANES, load, spread, store
+from atomprint.ground.vectors import LANES, fma, load, spread, store
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -38,7 +40,7 @@ def rows_run(
     edge, used = np.empty(size, np.int64), np.empty(n_slots, np.int64)
     begins, ends = np.empty(n_slots, np.int64), np.empty(n_slots, np.int64)
     radial_sums, sums = np.empty(n_radial, dtype), np.empty(n_terms, dtype)
-    cosine, x, lanes = np.zeros(BATCH, dtype), np.zeros(BATCH, dtype), np.zeros(LANES, dtype)
+    cosine, x = np.zeros(BATCH, dtype), np.zeros(BATCH, dtype)
     factors, powers = np.zeros(n_g * BATCH, dtype), np.zeros(n_powers * BATCH, dtype)
     none = np.empty(0, dtype)
     unit_scale = 2 / cutoff**2
@@ -95,7 +97,7 @@ def rows_run(
                                 )  # fmt: skip
                         for p in range(n_powers):
                             fill_power(count, cosine, sign[p], zeta[p], powers, p * BATCH)
-                        add_terms(count, term_g, term_power, factors, powers, lanes, sums)
+                        add_terms(count, term_g, term_power, factors, powers, sums)
                         count = 0
                 base = n_channels * n_radial
                 if by_species:
@@ -134,9 +136,15 @@ def pull_run(
     coefficients = np.empty(n_terms, dtype)
     cosine, x = np.zeros(size, dtype), np.zeros(size, dtype)
     sides, side_slopes = np.zeros(n_g * size, dtype), np.zeros(n_g * size, dtype)
-    lower = np.zeros(n_powers * size, dtype)
-    sum_of_g, slope_of_g = np.zeros((2, max(n_g, 1) * LANES), dtype)
-    lanes = np.zeros((4 + n_g) * LANES, dtype)
+    powers, power_slopes = np.zeros((2, n_powers * size), dtype)
+    by_cosine, by_side = np.zeros(size, dtype), np.zeros(size, dtype)
+    # Terms of one radial factor follow one another.
+    ends_of_g = np.zeros(n_g + 1, np.int64)
+    for t in range(n_terms):
+        ends_of_g[term_g[t] + 1] += 1
+    ends_of_g = np.cumsum(ends_of_g)
+    order = np.argsort(term_g, kind="mergesort")
+    power_of = term_power[order]
     unit_scale = 2 / cutoff**2
     inverse_step = 1 / step
     base = n_channels * n_radial
@@ -166,14 +174,14 @@ def pull_run(
                 if by_species:
                     high, low = max(one, two), min(one, two)
                     at = base + (high * (high + 1) // 2 + low) * n_terms
-                    for t in range(n_terms):
-                        coefficients[t] = scale[t] * row_gradients[i, at + t]
+                    for k in range(n_terms):
+                        coefficients[k] = scale[order[k]] * row_gradients[i, at + order[k]]
                 else:
                     for c in range(n_channels):
                         weight = weights[one, c] * weights[two, c]
-                        for t in range(n_terms):
-                            value = row_gradients[i, base + c * n_terms + t]
-                            coefficients[t] += weight * scale[t] * value
+                        for k in range(n_terms):
+                            value = row_gradients[i, base + c * n_terms + order[k]]
+                            coefficients[k] += weight * scale[order[k]] * value
                 for j in range(begins[one], ends[one]):
                     k = j + 1 if one == two else begins[two]
                     count = max((ends[two] - k + LANES - 1) // LANES * LANES, 0)
@@ -186,11 +194,16 @@ def pull_run(
                             unit_scale, x, sides, side_slopes, e * size,
                         )  # fmt: skip
                     for p in range(n_powers):
-                        fill_power(count, cosine, sign[p], zeta[p] - 1, lower, p * size)
-                    _pull_row(
-                        j, k, count, ux, uy, uz, r, cosine, sides, side_slopes, lower, zeta, sign,
-                        term_g, term_power, coefficients, g, size, n_g, unit_scale, sum_of_g,
-                        slope_of_g, lanes, dx, dy, dz, dr, dg,
+                        at = p * size
+                        fill_power(count, cosine, sign[p], zeta[p] - 1, power_slopes, at)
+                        raise_power(count, cosine, sign[p], zeta[p], powers, power_slopes, at)
+                    pull_factors(
+                        j, k, count, sides, side_slopes, powers, power_slopes, ends_of_g, power_of,
+                        coefficients, g, size, by_cosine, by_side, dg,
+                    )  # fmt: skip
+                    pull_triangles(
+                        j, k, count, ux, uy, uz, r, cosine, by_cosine, by_side, unit_scale, dx, dy,
+                        dz, dr,
                     )  # fmt: skip
         for i_used in range(n_used):
             s = used[i_used]
@@ -208,65 +221,59 @@ def pull_run(
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _pull_row(
-    j: int, start: int, count: int, ux: Any, uy: Any, uz: Any, r: Any, cosine: Any, sides: Any,
-    side_slopes: Any, lower: Any, zeta: Any, sign: Any, term_g: Any, term_power: Any,
-    coefficients: Any, g: Any, size: int, n_g: int, unit_scale: float, sum_of_g: Any,
-    slope_of_g: Any, lanes: Any, dx: Any, dy: Any, dz: Any, dr: Any, dg: Any,
+def pull_factors(
+    j: int, start: int, count: int, sides: Any, side_slopes: Any, powers: Any, power_slopes: Any,
+    ends_of_g: Any, power_of: Any, coefficients: Any, g: Any, size: int, by_cosine: Any,
+    by_side: Any, dg: Any,
 ) -> None:  # fmt: skip
-    """Gradient of the pairs of neighbour j with those from start on, added to both."""
+    """Gradients by the cosines, third sides and radial factors of neighbour j with others."""
+    zero = spread(g.dtype.type(0))
+    for p in range(0, count, LANES):
+        store(by_cosine, p, zero)
+        store(by_side, p, zero)
+    for e in range(ends_of_g.shape[0] - 1):
+        here, gj = e * size, spread(g[e * size + j])
+        own = zero
+        for p in range(0, count, LANES):
+            k = here + start + p
+            value, slope = zero, zero
+            for t in range(ends_of_g[e], ends_of_g[e + 1]):
+                weight, at = spread(coefficients[t]), power_of[t] * size + p
+                value = fma(weight, load(powers, at), value)
+                slope = fma(weight, load(power_slopes, at), slope)
+            side, gk = load(sides, here + p), load(g, k)
+            product, both = gj * gk, side * value
+            store(by_cosine, p, fma(product * side, slope, load(by_cosine, p)))
+            store(by_side, p, fma(product * load(side_slopes, here + p), value, load(by_side, p)))
+            own = fma(both, gk, own)
+            store(dg, k, fma(both, gj, load(dg, k)))
+        dg[here + j] += total(own)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def pull_triangles(
+    j: int, start: int, count: int, ux: Any, uy: Any, uz: Any, r: Any, cosine: Any, by_cosine: Any,
+    by_side: Any, unit_scale: float, dx: Any, dy: Any, dz: Any, dr: Any,
+) -> None:  # fmt: skip
+    """Gradients by directions and distances of neighbour j and the others."""
     zero = spread(r.dtype.type(0))
-    one = spread(r.dtype.type(1))
     xj, yj, zj, rj = spread(ux[j]), spread(uy[j]), spread(uz[j]), spread(r[j])
     double = spread(r.dtype.type(2 * unit_scale))
     own_x, own_y, own_z, own_r = zero, zero, zero, zero
-    for e in range(n_g):
-        store(lanes, e * LANES, zero)
     for p in range(0, count, LANES):
         k = start + p
-        c = load(cosine, p)
-        for e in range(n_g):
-            store(sum_of_g, e * LANES, zero)
-            store(slope_of_g, e * LANES, zero)
-        for t in range(term_g.shape[0]):
-            at, q = term_g[t] * LANES, term_power[t]
-            low = load(lower, q * size + p)
-            weight = spread(coefficients[t])
-            value = low * (one + spread(r.dtype.type(sign[q])) * c)
-            slope = low * spread(r.dtype.type(zeta[q] * sign[q]))
-            store(sum_of_g, at, load(sum_of_g, at) + weight * value)
-            store(slope_of_g, at, load(slope_of_g, at) + weight * slope)
-        by_cosine, by_side = zero, zero
-        for e in range(n_g):
-            gj, gk = spread(g[e * size + j]), load(g, e * size + k)
-            side, total = load(sides, e * size + p), load(sum_of_g, e * LANES)
-            product = gj * gk
-            by_cosine = by_cosine + product * side * load(slope_of_g, e * LANES)
-            by_side = by_side + product * load(side_slopes, e * size + p) * total
-            both = side * total
-            store(lanes, e * LANES, load(lanes, e * LANES) + both * gk)
-            store(dg, e * size + k, load(dg, e * size + k) + both * gj)
         # x = (r_j² + r_k² - 2 r_j r_k cosθ) scale - 1
-        rk = load(r, k)
-        by_side = by_side * double
-        by_cosine = by_cosine - by_side * rj * rk
-        own_r = own_r + by_side * (rj - rk * c)
-        store(dr, k, load(dr, k) + by_side * (rk - rj * c))
-        own_x = own_x + by_cosine * load(ux, k)
-        own_y = own_y + by_cosine * load(uy, k)
-        own_z = own_z + by_cosine * load(uz, k)
-        store(dx, k, load(dx, k) + by_cosine * xj)
-        store(dy, k, load(dy, k) + by_cosine * yj)
-        store(dz, k, load(dz, k) + by_cosine * zj)
-    at = n_g * LANES
-    store(lanes, at, own_x)
-    store(lanes, at + LANES, own_y)
-    store(lanes, at + 2 * LANES, own_z)
-    store(lanes, at + 3 * LANES, own_r)
-    for k in range(LANES):
-        dx[j] += lanes[at + k]
-        dy[j] += lanes[at + LANES + k]
-        dz[j] += lanes[at + 2 * LANES + k]
-        dr[j] += lanes[at + 3 * LANES + k]
-        for e in range(n_g):
-            dg[e * size + j] += lanes[e * LANES + k]
+        c, rk, side = load(cosine, p), load(r, k), load(by_side, p) * double
+        along = load(by_cosine, p) - side * (rj * rk)
+        own_r = own_r + side * (rj - rk * c)
+        store(dr, k, load(dr, k) + side * (rk - rj * c))
+        own_x = fma(along, load(ux, k), own_x)
+        own_y = fma(along, load(uy, k), own_y)
+        own_z = fma(along, load(uz, k), own_z)
+        store(dx, k, fma(along, xj, load(dx, k)))
+        store(dy, k, fma(along, yj, load(dy, k)))
+        store(dz, k, fma(along, zj, load(dz, k)))
+    dx[j] += total(own_x)
+    dy[j] += total(own_y)
+    dz[j] += total(own_z)
+    dr[j] += total(own_r)

@@ -16,7 +16,7 @@ from atomprint.fingerprints.kernels.triplet_runs import pull_run, rows_run
 if TYPE_CHECKING:
     from atomprint.fingerprints.symmetry import RadialFunction, SymmetryFunctions
 
-_TOLERANCE = {np.dtype(np.float64): 2e-12, np.dtype(np.float32): 3e-8}
+_TOLERANCE = {np.dtype(np.float64): 2e-13, np.dtype(np.float32): 3e-8}
 """How far tables and polynomials may stray, relative to a function's largest value."""
 
 _LARGEST_DEGREE = 24
