@@ -24,6 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 _MANY_ATOMS = 256
 # Longest list of translations to compare every pair with.
 _MANY_TRANSLATIONS = 1024
+# In so many comparisons of a crystal the list of those that met is short enough to keep.
+_MANY_COMPARISONS = 400_000
 # Distances below this (Å) are an atom and itself, or two atoms in one place.
 _SAME_PLACE = 1e-6
 
@@ -309,35 +311,64 @@ def _search_list(
             frac[i, axis] = (
                 x[i] * inverse[0, axis] + y[i] * inverse[1, axis] + z[i] * inverse[2, axis]
             )
+    whole = from_atom == begin and to_atom == end and n * n * n_translations < _MANY_COMPARISONS
+    # Of a whole crystal, pairs are compared once, i <= j: the edges from j to i are those from i to
+    # j the other way round, with opposite translations in opposite order.
+    n_kept = n * n if whole else 1
+    moved = np.empty((n_kept, 6))
+    kept_first = np.zeros(n_kept + 1, np.int64)
+    kept = np.empty(n * (n + 1) // 2 * n_translations if whole else n_translations, np.int32)
+    n_kept = 0
     for i in range(from_atom - begin, to_atom - begin):
         for j in range(n):
-            s_a = -np.rint(frac[j, 0] - frac[i, 0])
-            s_b = -np.rint(frac[j, 1] - frac[i, 1])
-            s_c = -np.rint(frac[j, 2] - frac[i, 2])
-            d_x = x[j] - x[i] + s_a * cell[0, 0] + s_b * cell[1, 0] + s_c * cell[2, 0]
-            d_y = y[j] - y[i] + s_a * cell[0, 1] + s_b * cell[1, 1] + s_c * cell[2, 1]
-            d_z = z[j] - z[i] + s_a * cell[0, 2] + s_b * cell[1, 2] + s_c * cell[2, 2]
-            v_x, v_y, v_z = spread(d_x), spread(d_y), spread(d_z)
-            for k in range(0, padded, LANES):
-                r_x, r_y, r_z = load(t_x, k) + v_x, load(t_y, k) + v_y, load(t_z, k) + v_z
-                bits = below(fma(r_x, r_x, fma(r_y, r_y, r_z * r_z)), wide)
-                while bits != 0:
-                    t = k + lowest_bit(bits)
-                    bits &= bits - 1
-                    e_x, e_y, e_z = d_x + t_x[t], d_y + t_y[t], d_z + t_z[t]
-                    length = e_x * e_x + e_y * e_y + e_z * e_z
-                    if length >= square or length <= _SAME_PLACE * _SAME_PLACE:
-                        continue
-                    if place < capacity:
-                        neighbor_index[place] = begin + j
-                        vectors[place, 0] = e_x
-                        vectors[place, 1] = e_y
-                        vectors[place, 2] = e_z
-                        if with_shifts:
-                            shifts[place, 0] = translations[t, 0] + int(s_a)
-                            shifts[place, 1] = translations[t, 1] + int(s_b)
-                            shifts[place, 2] = translations[t, 2] + int(s_c)
+            pair = i * n + j if whole else 0
+            flipped = whole and j < i
+            if flipped:
+                pair = j * n + i
+                sign = -1.0
+            else:
+                sign = 1.0
+                s_a = -np.rint(frac[j, 0] - frac[i, 0])
+                s_b = -np.rint(frac[j, 1] - frac[i, 1])
+                s_c = -np.rint(frac[j, 2] - frac[i, 2])
+                d_x = x[j] - x[i] + s_a * cell[0, 0] + s_b * cell[1, 0] + s_c * cell[2, 0]
+                d_y = y[j] - y[i] + s_a * cell[0, 1] + s_b * cell[1, 1] + s_c * cell[2, 1]
+                d_z = z[j] - z[i] + s_a * cell[0, 2] + s_b * cell[1, 2] + s_c * cell[2, 2]
+                moved[pair, 0], moved[pair, 1], moved[pair, 2] = d_x, d_y, d_z
+                moved[pair, 3], moved[pair, 4], moved[pair, 5] = s_a, s_b, s_c
+                if not whole:
+                    n_kept = 0
+                kept_first[pair] = n_kept
+                v_x, v_y, v_z = spread(d_x), spread(d_y), spread(d_z)
+                for k in range(0, padded, LANES):
+                    r_x, r_y, r_z = load(t_x, k) + v_x, load(t_y, k) + v_y, load(t_z, k) + v_z
+                    bits = below(fma(r_x, r_x, fma(r_y, r_y, r_z * r_z)), wide)
+                    while bits != 0:
+                        t = k + lowest_bit(bits)
+                        bits &= bits - 1
+                        e_x, e_y, e_z = d_x + t_x[t], d_y + t_y[t], d_z + t_z[t]
+                        length = e_x * e_x + e_y * e_y + e_z * e_z
+                        if length < square and length > _SAME_PLACE * _SAME_PLACE:
+                            kept[n_kept] = t
+                            n_kept += 1
+                kept_first[pair + 1] = n_kept
+            low, high = kept_first[pair], kept_first[pair + 1]
+            if place + high - low <= capacity:
+                step, at = (-1, high - 1) if flipped else (1, low)
+                for _ in range(high - low):
+                    t = kept[at]
+                    at += step
+                    neighbor_index[place] = begin + j
+                    vectors[place, 0] = sign * (moved[pair, 0] + t_x[t])
+                    vectors[place, 1] = sign * (moved[pair, 1] + t_y[t])
+                    vectors[place, 2] = sign * (moved[pair, 2] + t_z[t])
+                    if with_shifts:
+                        for axis in range(3):
+                            s = translations[t, axis] + int(moved[pair, 3 + axis])
+                            shifts[place, axis] = -s if flipped else s
                     place += 1
+            else:
+                place += high - low
         first[begin + i - start + 1] = place
     return int(place)
 
