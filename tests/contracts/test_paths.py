@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
@@ -117,3 +119,43 @@ def test_second_derivatives_go_through_the_fused_path_too():
         slopes.append(torch.autograd.grad((slope**3).sum(), inputs))
     for one, other in zip(*slopes, strict=True):
         assert (one - other).abs().max() <= 1e-7 * other.abs().max()
+
+
+HARD = ("rdf", "adf", "adf-histogram", "soap-taper-cross", "ead", "wacsf", "acsf", "gmp")
+"""One member of every kernel."""
+
+
+@st.composite
+def hard_cells(draw):
+    """Crystals nobody would choose: nearly flat, long, skewed, atoms far outside the cell."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n_atoms = draw(st.integers(1, 5))
+    edge = draw(st.floats(2.2, 4.5))
+    cell = np.eye(3) * edge + rng.normal(scale=0.25, size=(3, 3))
+    cell[draw(st.integers(0, 2))] *= draw(st.sampled_from([0.6, 1.0, 5.0]))
+    for _ in range(draw(st.integers(0, 3))):
+        i, j = rng.permutation(3)[:2]
+        cell[i] += draw(st.integers(-3, 3)) * cell[j]
+    sites = rng.uniform(-2, 3, size=(n_atoms, 3))
+    return Crystal.make("hard", rng.integers(1, 90, n_atoms), cell, frac=sites)
+
+
+@pytest.mark.parametrize("member", HARD)
+@settings(deadline=None, max_examples=25)
+@given(hard_cells(), st.integers(-2, 2), st.integers(0, 2))
+def test_hard_cells_on_every_path_and_in_another_lattice(member, crystal, times, axis):
+    fingerprint = MEMBERS[member].build()
+    other = crystal.cell.copy()
+    other[axis] += times * other[(axis + 1) % 3]
+    again = Crystal.make("again", crystal.numbers, other, positions=crystal.positions)
+    with torch.no_grad():
+        rows = []
+        for one in (crystal, again):
+            graph = GraphBatch.from_crystals([one], fingerprint.cutoff, torch.float64)
+            rows += [fingerprint.reference(graph), fingerprint(graph)]
+    assert torch.isfinite(rows[0]).all()
+    # A distance or an angle of symmetry may lie on the edge of a hard bin.
+    total = [r.sum(1) if "histogram" in member else r for r in rows]
+    scale = max(float(total[0].abs().max()), 1e-9)
+    for one in total[1:]:
+        assert (one - total[0]).abs().max() <= 1e-9 * scale
