@@ -20,7 +20,7 @@ from atomprint.training.settings import LoopSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_PACKAGES = ("torch", "numpy", "ase", "vesin", "lightning-fabric", "safetensors", "pydantic")
+_PACKAGES = ("torch", "numpy", "ase", "numba", "lightning-fabric", "safetensors", "pydantic")
 
 
 def hash_crystals(crystals: Iterable[Crystal]) -> str:
