@@ -99,6 +99,6 @@ def test_fingerprints_carry_names_units_and_their_id(tmp_path):
     about = json.loads(read.schema.metadata[b"atomprint"])
     assert about["settings"]["cutoff"] == 4.0
     assert about["fingerprint_id"] == table.about["fingerprint_id"]
-    assert set(about["units"]) == set(read.column_names) - {"id"}
+    assert set(about["units"]) == set(read.column_names) - {"id", "atom"}
     other = atomprint.fingerprint(toy_crystals(3), "ead", cutoff=4.5)
     assert other.about["fingerprint_id"] != table.about["fingerprint_id"]

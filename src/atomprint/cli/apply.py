@@ -1,13 +1,12 @@
-"""Commands that turn crystals into tables: fingerprints, predictions, embeddings."""
+"""Commands that turn crystals into tables with a network: predictions, embeddings."""
 
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atomprint.cli.options import Crystals, Device, Json, Strict, check_file, parse_settings
+from atomprint.cli.options import Crystals, Device, Json, Per, Strict, check_file
 from atomprint.cli.output import (
     listed,
     note_problems,
@@ -16,17 +15,9 @@ from atomprint.cli.output import (
     stdout_for_the_answer,
 )
 from atomprint.cli.progress import Bars
-from atomprint.ground.errors import UsageError
 
 if TYPE_CHECKING:
     from atomprint.api import Columns
-
-
-class Per(StrEnum):
-    """What a row of a table is."""
-
-    atom = "atom"
-    crystal = "crystal"
 
 
 TableOut = Annotated[
@@ -35,50 +26,6 @@ TableOut = Annotated[
         "--out", metavar="FILE", help="Table to write: .parquet or .csv.", show_default=False
     ),
 ]
-
-
-def fingerprint(
-    path: Crystals,
-    out: TableOut,
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[key=value ...]",
-            help="Settings that differ from the defaults, for instance cutoff=5.0.",
-            show_default=False,
-        ),
-    ] = None,
-    kind: Annotated[str, typer.Option(metavar="KIND", help="rdf, adf, soap or ead.")] = "soap",
-    per: Annotated[
-        Per | None,
-        typer.Option(
-            metavar="atom|crystal", help="A row an atom or a crystal; else as the kind prefers."
-        ),
-    ] = None,
-    device: Device = "auto",
-    strict: Strict = False,
-    json: Json = False,
-) -> None:
-    """Write a fingerprint of every crystal as a table."""
-    chosen = parse_settings(settings or [])
-    if "kind" in chosen:
-        raise UsageError("the kind is given as an option: --kind")
-    if per is not None:
-        chosen["per"] = per.value
-
-    def compute(bars: Bars) -> "Columns":
-        from atomprint import api
-
-        return api.fingerprint(
-            path,
-            api.fingerprint_settings(kind, chosen),
-            out,
-            device=device,
-            strict=strict,
-            progress=bars,
-        )
-
-    _write(compute, out, json)
 
 
 def predict(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import atomprint
-from atomprint.cli import apply, data, demo, train
+from atomprint.cli import apply, data, demo, fingerprint, train
 from atomprint.cli.errors import report_errors
 
 app = typer.Typer(
@@ -48,7 +48,7 @@ def root(
 
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
-app.command("fingerprint")(apply.fingerprint)
+app.command("fingerprint")(fingerprint.fingerprint)
 app.command("pretrain")(train.pretrain)
 app.command("finetune")(train.finetune)
 app.command("predict")(apply.predict)

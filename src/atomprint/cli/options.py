@@ -1,6 +1,7 @@
 """Options that several commands share, and how ``key=value`` settings are read."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,13 @@ Labels = Annotated[
     Path | None,
     typer.Option(metavar="CSV", help="Table of ids and labels, joined to the crystals by id."),
 ]
+
+
+class Per(StrEnum):
+    """What a row of a table is."""
+
+    atom = "atom"
+    crystal = "crystal"
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, Any]:

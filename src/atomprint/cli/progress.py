@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 # The numbers shown beside a bar, by the names that the loop gives them, in this order.
-SHOWN = {"train/loss": "loss", "valid/value": "validation"}
+SHOWN = {
+    "train/loss": "loss",
+    "valid/value": "validation",
+    "crystals/s": "crystals/s",
+    "atoms/s": "atoms/s",
+}
 
 
 class Bars:

@@ -167,16 +167,25 @@ def compute_many(
     if not fingerprints:
         raise UsageError("there is no fingerprint to compute; give at least one")
     converted = as_crystals(structures, max(fp.cutoff for fp in fingerprints))
-    if any(converted.boxed):
-        index = converted.boxed.index(True)
-        for fp in fingerprints:
-            if fp.needs_volume:
-                raise UsageError(
-                    f"fingerprint {fp.kind}: structure {index} does not repeat in all directions "
-                    "and has no density to divide by; give it a cell and pbc=True, or settings "
-                    "that do not divide by the density"
-                )
+    refuse_boxed(fingerprints, converted.boxed)
     return compute(fingerprints, converted.crystals, per=per, **options)
+
+
+def refuse_boxed(fingerprints: Sequence[Fingerprint], boxed: Sequence[bool]) -> None:
+    """Refuse structures that have no density where a fingerprint divides by it.
+
+    Raises
+    ------
+    UsageError
+        With the first such structure.
+    """
+    for fp in fingerprints:
+        if fp.needs_volume and any(boxed):
+            raise UsageError(
+                f"fingerprint {fp.kind}: structure {list(boxed).index(True)} does not repeat in "
+                "all directions and has no density to divide by; give it a cell and pbc=True, or "
+                "settings that do not divide by the density"
+            )
 
 
 def _ignore(done: int) -> None:

@@ -122,7 +122,7 @@ class _Reader:
         usual_id = entry.stem if entry.format in ("cif", "poscar") else ""
         try:
             with ExitStack() as stack:
-                found = _open(entry, self.id_column, stack)
+                found = open_entry(entry, self.id_column, stack)
                 self._add(entry, found)
         except Refused as refusal:
             self._refuse(entry, refusal, usual_id)
@@ -132,7 +132,7 @@ class _Reader:
             else:
                 self.inventory.pass_over(entry.name)
         except BROKEN as error:
-            self._refuse(entry, _unreadable(error), usual_id)
+            self._refuse(entry, unreadable(error), usual_id)
         except AtomprintError:
             raise
         except Exception as error:
@@ -142,7 +142,7 @@ class _Reader:
 
     def _add(self, entry: Entry, found: Found) -> None:
         # One record ahead, so that a file's only crystal can be named after the file.
-        records = _until_broken(found.records)
+        records = until_broken(found.records)
         first = next(records, None)
         second = next(records, None) if first is not None else None
         if first is None:
@@ -212,22 +212,24 @@ class _Reader:
         return ReadResult(crystals, self.problems + problems, units, notes)
 
 
-def _until_broken(records: Iterable[Record | Refused]) -> Iterator[Record | Refused]:
+def until_broken(records: Iterable[Record | Refused]) -> Iterator[Record | Refused]:
     """Hand on the records; a file that breaks off ends with a refusal."""
     try:
         yield from records
     except Refused as refusal:
         yield refusal
     except BROKEN as error:
-        yield _unreadable(error)
+        yield unreadable(error)
 
 
-def _unreadable(error: Exception) -> Refused:
+def unreadable(error: Exception) -> Refused:
+    """What a file that could not be read becomes."""
     text = one_line(error, 150) or type(error).__name__
     return Refused("broken", f"cannot be read ({text})")
 
 
-def _open(entry: Entry, id_column: str | None, stack: ExitStack) -> Found:
+def open_entry(entry: Entry, id_column: str | None, stack: ExitStack) -> Found:
+    """Begin to read a file by its format; the stack closes it."""
     if entry.format == "cif":
         return read_cif(entry.read())
     if entry.format == "poscar":
