@@ -8,6 +8,7 @@ from ase.build import bulk
 
 from atomprint.fingerprints import ADFSettings, channel_table
 from atomprint.structures.crystal import Crystal
+from atomprint.structures.graph import GraphBatch
 from tests.fingerprints.common import SAMPLES, golden, values
 from tests.reference import fingerprints as reference
 
@@ -124,4 +125,25 @@ def test_collinear_neighbors_count_in_the_last_bin():
     )
     counts = values(settings, crystal, torch.float32)[0]
     assert counts[-1] == 3
+    assert counts.sum() == 15
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 7, 180, 2000])
+def test_fused_bins_are_those_of_the_arc_cosine(n_bins):
+    settings = ADFSettings(form="histogram", n_bins=n_bins, channels=CHANNELS, cutoff=5.0)
+    adf = settings.build()
+    graph = GraphBatch.from_crystals(list(SAMPLES.values()), 5.5, torch.float64)
+    rows = []
+    with torch.no_grad():
+        for adf.path in ("reference", "fused"):
+            rows.append(adf(graph))
+    torch.testing.assert_close(rows[1], rows[0], rtol=0, atol=1e-12 * float(rows[0].max()))
+
+
+def test_right_angles_begin_a_bin_and_straight_ones_end_the_last():
+    """Six neighbours of a simple cube: 12 right angles and 3 straight ones."""
+    crystal = Crystal.make("cube", [84], np.eye(3) * 3.35, positions=[[0.3, 0.2, 0.1]])
+    counts = counted(crystal, 4.0, 36)
+    assert counts[18] == 12
+    assert counts[35] == 3
     assert counts.sum() == 15

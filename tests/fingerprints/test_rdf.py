@@ -114,3 +114,25 @@ def test_second_derivatives_know_the_volume_once(per):
         found.append((slope.detach(), bend))
     for reference_value, fused_value in zip(*found, strict=True):
         torch.testing.assert_close(fused_value, reference_value, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("per_width", [0.02, 0.7, 3.0, 5.0, 19.0, 60.0])
+def test_fused_bins_of_any_width(per_width):
+    """Bins from a fiftieth of σ to 60 σ: many in a Gaussian, a few, and none but its own."""
+    n_bins = 12
+    smearing = 4.0 / n_bins / per_width
+    if per_width < 0.1:
+        n_bins, smearing = 400, 0.5
+    settings = RDFSettings(
+        cutoff=4.0, n_bins=n_bins, smearing=smearing, cutoff_function="cosine", per="atom"
+    )
+    rdf = settings.build()
+    graph = GraphBatch.from_crystals(list(SAMPLES.values()), 4.5, torch.float64)
+    graph = graph.with_geometry(graph.positions.requires_grad_())
+    found = []
+    for rdf.path in ("reference", "fused"):
+        rows = rdf(graph)
+        (slope,) = torch.autograd.grad(rows.square().sum(), graph.positions, retain_graph=True)
+        found.append((rows.detach(), slope))
+    for wanted, fused in zip(*found, strict=True):
+        torch.testing.assert_close(fused, wanted, rtol=0, atol=1e-12 * float(wanted.abs().max()))
