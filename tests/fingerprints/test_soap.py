@@ -286,3 +286,11 @@ def rows_of_expansion(e, crystal):
         ]
         rows.append(row)
     return np.array(rows)
+
+
+def test_paths_agree_where_the_table_begins_below_zero():
+    """A kink near the middle puts the table's first node below r = 0."""
+    soap = SOAP(cutoff=3.0, n_max=3, l_max=3, cutoff_function="cosine", cutoff_width=1.7)
+    assert soap.radial_table.start < 0
+    graph = GraphBatch.from_crystals([SAMPLES["five"]], soap.cutoff, torch.float64)
+    assert relative(soap(graph).numpy(), soap.reference(graph).numpy()) < 1e-12
