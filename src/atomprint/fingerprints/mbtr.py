@@ -163,9 +163,9 @@ class MBTR(Fingerprint):
     def _block_of(self, device: torch.device) -> Tensor:
         """Block of every combination of species, ``(n_species,) * k``."""
         found = torch.zeros((self.kinds.n,) * self.settings.order, dtype=torch.int64)
-        blocks = torch.arange(len(self.members))
-        found[self.members.unbind(1)] = blocks
-        found[self.members.flip(1).unbind(1)] = blocks
+        members, blocks = self.members.cpu(), torch.arange(len(self.members))
+        found[members.unbind(1)] = blocks
+        found[members.flip(1).unbind(1)] = blocks
         return found.to(device)
 
     def _shape(self, sums: Tensor, n_rows: int) -> Tensor:
@@ -183,8 +183,9 @@ class MBTR(Fingerprint):
             product = totals**self.settings.order
             like = torch.ones_like(product)
         else:
-            product = totals[:, self.members].prod(-1)
-            like = (self.members[:, 0] == self.members[:, -1]).to(product)
+            members = self.members.to(graph.device)
+            product = totals[:, members].prod(-1)
+            like = (members[:, 0] == members[:, -1]).to(product)
         if self.settings.order == 2:
             product = product * 4 * math.pi * (1 - 0.5 * like)
         factor = graph.volumes[:, None] / torch.where(
