@@ -103,7 +103,7 @@ MEMBERS = {
     "acsf-without-triplets": ACSFSettings(g4=(), g5=((0.05, 1.0, -1.0), (0.2, 8.0, 1.0))),
     "wacsf": WACSFSettings(),
     "wacsf-crossterms": WACSFSettings(
-        crossterms=True, angular_grid="shifted", zetas=(1.0, 2.5), channels=("Z", "valence")
+        crossterms=True, angular_grid="shifted", zetas=(1.0, 1.5), channels=("Z", "valence")
     ),
     "wacsf-crystal": WACSFSettings(
         per="crystal", n_angular=2, zetas=(4.0,), scale_channels=True, radial_grid="centered"

@@ -99,39 +99,47 @@ def gather(
 
 @njit(nogil=True, cache=True, fastmath=True)
 def fill_radial(
-    r: Any, start: int, stop: int, weight: Any, edge: Any, table: Any, step: float, n_g: int,
-    stride: int, with_slopes: bool, g: Any, slopes: Any, sums: Any, coefficients: Any, pull: Any,
+    r: Any, start: int, stop: int, weight: Any, edge: Any, table: Any, n_intervals: int,
+    step: float, width: int, n_g: int, stride: int, with_slopes: bool, g: Any, slopes: Any,
+    sums: Any, coefficients: Any, pull: Any, column: Any,
 ) -> None:  # fmt: skip
-    """Radial functions of a slot's neighbours from cubics (n_intervals, 4, n_columns).
+    """Radial functions of a slot's neighbours, from cubics (n_intervals * 4 * width,).
 
-    The first ``n_g`` columns, times the neighbour's weight, go to ``g`` (n_g * stride,); the others
-    are added to ``sums``. With slopes, the derivatives of g by r go to ``slopes``, and the others'
-    derivatives times ``coefficients`` to ``pull``.
+    Values times the neighbour's weight are added to ``sums`` (width,), and those of the first
+    ``n_g`` columns go to ``g`` (n_g * stride,) too. With slopes, their derivatives by r go to
+    ``slopes``, and those of all columns, times ``coefficients`` (width,), to ``pull``. ``column``
+    (width,) is scratch.
     """
     inverse = r.dtype.type(1 / step)
-    two, three = r.dtype.type(2), r.dtype.type(3)
-    last, n_columns = table.shape[0] - 1, table.shape[2]
+    two, three = spread(r.dtype.type(2)), spread(r.dtype.type(3))
     for k in range(start, stop):
         place = r[k] * inverse
-        cell = min(int(place), last)
-        t = place - r.dtype.type(cell)
-        cubic = table[cell]
-        w = weight[edge[k]]
+        cell = min(int(place), n_intervals - 1)
+        t = spread(place - r.dtype.type(cell))
+        cubic = cell * 4 * width
+        w = spread(weight[edge[k]])
+        for n in range(0, width, LANES):
+            at = cubic + n
+            value = fma(load(table, at + 3 * width), t, load(table, at + 2 * width))
+            value = fma(fma(value, t, load(table, at + width)), t, load(table, at)) * w
+            store(sums, n, load(sums, n) + value)
+            store(column, n, value)
         for e in range(n_g):
-            value = ((cubic[3, e] * t + cubic[2, e]) * t + cubic[1, e]) * t + cubic[0, e]
-            g[e * stride + k] = value * w
-        for n in range(n_g, n_columns):
-            value = ((cubic[3, n] * t + cubic[2, n]) * t + cubic[1, n]) * t + cubic[0, n]
-            sums[n - n_g] += value * w
+            g[e * stride + k] = column[e]
         if with_slopes:
+            steep = w * spread(inverse)
+            along = spread(r.dtype.type(0))
+            for n in range(0, width, LANES):
+                at = cubic + n
+                slope = fma(
+                    three * load(table, at + 3 * width), t, two * load(table, at + 2 * width)
+                )
+                slope = fma(slope, t, load(table, at + width)) * steep
+                along = fma(slope, load(coefficients, n), along)
+                store(column, n, slope)
             for e in range(n_g):
-                slope = (three * cubic[3, e] * t + two * cubic[2, e]) * t + cubic[1, e]
-                slopes[e * stride + k] = slope * inverse * w
-            along = r.dtype.type(0)
-            for n in range(n_g, n_columns):
-                slope = (three * cubic[3, n] * t + two * cubic[2, n]) * t + cubic[1, n]
-                along += slope * coefficients[n - n_g]
-            pull[k] = along * inverse * w
+                slopes[e * stride + k] = column[e]
+            pull[k] = total(along)
     for e in range(n_g):
         for k in range(stop, stop + LANES):
             g[e * stride + k] = 0
@@ -250,17 +258,22 @@ def fill_power(count: int, cosine: Any, sign: float, zeta: float, out: Any, firs
     one, zero = cosine.dtype.type(1), cosine.dtype.type(0)
     ones, factor = spread(one), spread(cosine.dtype.type(sign))
     whole = int(zeta)
-    if whole == zeta:
+    if zeta == 0:
+        for p in range(0, count, LANES):
+            store(out, first + p, ones)
+    elif whole == zeta:
+        # ζ = 2^twos (2 rest + 1): square first, then as the bits of the rest say.
+        twos = 0
+        while whole % 2 == 0:
+            twos += 1
+            whole //= 2
+        rest = whole // 2
         for p in range(0, count, LANES):
             base = fma(factor, load(cosine, p), ones)
-            left = whole
-            while left > 0 and left % 2 == 0:
+            for _ in range(twos):
                 base = base * base
-                left //= 2
-            value = ones
-            if left > 0:
-                value = base
-                left //= 2
+            value = base
+            left = rest
             while left > 0:
                 base = base * base
                 if left % 2 == 1:

@@ -24,8 +24,9 @@ from atomprint.ground.vectors import LANES, fma, load, spread, store
 @njit(nogil=True, cache=True, fastmath=True)
 def rows_run(
     first: Any, vectors: Any, slots: Any, fold: Any, cutoff: float, weights: Any, by_species: bool,
-    n_radial: int, table: Any, step: float, third_kind: Any, polynomials: Any, third: Any,
-    zeta: Any, sign: Any, term_g: Any, term_power: Any, scale: Any, start: int, stop: int, out: Any,
+    n_radial: int, table: Any, width: int, step: float, third_kind: Any, polynomials: Any,
+    third: Any, zeta: Any, sign: Any, term_g: Any, term_power: Any, scale: Any, start: int,
+    stop: int, out: Any,
 ) -> None:  # fmt: skip
     """Rows of the centres from start to stop; ``out`` is zero there."""
     most = 1
@@ -39,10 +40,12 @@ def rows_run(
     g = np.zeros(max(n_g, 1) * size, dtype)
     edge, used = np.empty(size, np.int64), np.empty(n_slots, np.int64)
     begins, ends = np.empty(n_slots, np.int64), np.empty(n_slots, np.int64)
-    radial_sums, sums = np.empty(n_radial, dtype), np.empty(n_terms, dtype)
+    radial_sums, column = np.empty(width, dtype), np.empty(width, dtype)
+    sums = np.empty(n_terms, dtype)
     cosine, x = np.zeros(BATCH, dtype), np.zeros(BATCH, dtype)
     factors, powers = np.zeros(n_g * BATCH, dtype), np.zeros(n_powers * BATCH, dtype)
     none = np.empty(0, dtype)
+    n_intervals = table.shape[0] // (4 * width)
     unit_scale = 2 / cutoff**2
     inverse_step = 1 / step
     for i in range(start, stop):
@@ -53,12 +56,12 @@ def rows_run(
             s = used[i_used]
             radial_sums[:] = 0
             fill_radial(
-                r, begins[s], ends[s], fold, edge, table, step, n_g, size, False, g, none,
-                radial_sums, none, none,
+                r, begins[s], ends[s], fold, edge, table, n_intervals, step, width, n_g, size,
+                False, g, none, radial_sums, none, none, column,
             )  # fmt: skip
             for c in range(n_channels):
                 for n in range(n_radial):
-                    out[i, c * n_radial + n] += weights[s, c] * radial_sums[n]
+                    out[i, c * n_radial + n] += weights[s, c] * radial_sums[n_g + n]
         for i_one in range(n_used if n_terms > 0 else 0):
             one = used[i_one]
             for i_two in range(i_one, n_used):
@@ -114,9 +117,9 @@ def rows_run(
 @njit(nogil=True, cache=True, fastmath=True)
 def pull_run(
     first: Any, vectors: Any, slots: Any, fold: Any, cutoff: float, weights: Any, by_species: bool,
-    n_radial: int, table: Any, step: float, third_kind: Any, polynomials: Any, third: Any,
-    zeta: Any, sign: Any, term_g: Any, term_power: Any, scale: Any, start: int, stop: int,
-    row_gradients: Any, out: Any,
+    n_radial: int, table: Any, width: int, step: float, third_kind: Any, polynomials: Any,
+    third: Any, zeta: Any, sign: Any, term_g: Any, term_power: Any, scale: Any, start: int,
+    stop: int, row_gradients: Any, out: Any,
 ) -> None:  # fmt: skip
     """Gradients by edge vectors of the centres from start to stop; ``out`` is zero there."""
     most = 1
@@ -132,7 +135,7 @@ def pull_run(
     dg = np.zeros(max(n_g, 1) * size, dtype)
     edge, used = np.empty(size, np.int64), np.empty(n_slots, np.int64)
     begins, ends = np.empty(n_slots, np.int64), np.empty(n_slots, np.int64)
-    radial_sums, given = np.zeros(n_radial, dtype), np.empty(n_radial, dtype)
+    radial_sums, given, column = np.zeros((3, width), dtype)
     coefficients = np.empty(n_terms, dtype)
     cosine, x = np.zeros(size, dtype), np.zeros(size, dtype)
     sides, side_slopes = np.zeros(n_g * size, dtype), np.zeros(n_g * size, dtype)
@@ -145,6 +148,7 @@ def pull_run(
     ends_of_g = np.cumsum(ends_of_g)
     order = np.argsort(term_g, kind="mergesort")
     power_of = term_power[order]
+    n_intervals = table.shape[0] // (4 * width)
     unit_scale = 2 / cutoff**2
     inverse_step = 1 / step
     base = n_channels * n_radial
@@ -157,14 +161,14 @@ def pull_run(
             given[:] = 0
             for c in range(n_channels):
                 for n in range(n_radial):
-                    given[n] += weights[s, c] * row_gradients[i, c * n_radial + n]
+                    given[n_g + n] += weights[s, c] * row_gradients[i, c * n_radial + n]
             for k in range(begins[s], ends[s] + LANES):
                 dx[k] = dy[k] = dz[k] = dr[k] = 0
                 for e in range(n_g):
                     dg[e * size + k] = 0
             fill_radial(
-                r, begins[s], ends[s], fold, edge, table, step, n_g, size, True, g, slopes,
-                radial_sums, given, dr,
+                r, begins[s], ends[s], fold, edge, table, n_intervals, step, width, n_g, size,
+                True, g, slopes, radial_sums, given, dr, column,
             )  # fmt: skip
         for i_one in range(n_used if n_terms > 0 else 0):
             one = used[i_one]

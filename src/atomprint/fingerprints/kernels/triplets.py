@@ -12,6 +12,7 @@ from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers
 from atomprint.fingerprints.kernels.symmetry_expansion import cubics, expansion_of
 from atomprint.fingerprints.kernels.triplet_loops import ABSENT, POLYNOMIAL, TABLE
 from atomprint.fingerprints.kernels.triplet_runs import pull_run, rows_run
+from atomprint.ground.vectors import LANES
 
 if TYPE_CHECKING:
     from atomprint.fingerprints.symmetry import RadialFunction, SymmetryFunctions
@@ -58,6 +59,7 @@ class _Arrays:
     weights: Floats
     fold: Floats
     table: Floats
+    width: int
     step: float
     third_kind: Any
     polynomials: Floats
@@ -139,10 +141,14 @@ class TripletKernel(FusedKernel):
         padded = np.zeros((len(kinds), longest))  # leading zeros are of higher powers
         for k, polynomial in enumerate(polynomials):
             padded[k, longest - len(polynomial) :] = polynomial
+        width = LANES * max(1, -(-len(self.functions) // LANES))
+        wide = np.zeros((len(table), 4, width))
+        wide[:, :, : len(self.functions)] = table
         self._arrays[dtype] = _Arrays(
             weights=weights.astype(dtype),
             fold=fold.astype(dtype),
-            table=table.astype(dtype),
+            table=wide.reshape(-1).astype(dtype),
+            width=width,
             step=step,
             third_kind=np.array(kinds, dtype=np.int64),
             polynomials=padded.astype(dtype),
@@ -173,8 +179,9 @@ class TripletKernel(FusedKernel):
         return (
             block.first, block.vectors, self.slot_of_element[block.neighbor_numbers],
             arrays.fold[block.neighbor_numbers], self.cutoff, arrays.weights, self.by_species,
-            self.n_radial, arrays.table, arrays.step, arrays.third_kind, arrays.polynomials,
-            arrays.third, self.zeta, self.sign, self.term_g, self.term_power, arrays.scale,
+            self.n_radial, arrays.table, arrays.width, arrays.step, arrays.third_kind,
+            arrays.polynomials, arrays.third, self.zeta, self.sign, self.term_g, self.term_power,
+            arrays.scale,
         )  # fmt: skip
 
 
