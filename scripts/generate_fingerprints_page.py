@@ -30,6 +30,11 @@ def times(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
+def digits(value: float) -> str:
+    """Write a number with three digits, without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def power(value: float) -> str:
     """Write a small number as 3·10⁻⁷."""
     if value == 0:
@@ -50,8 +55,8 @@ def measured(speed: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def speed_table(speed: dict[str, Any]) -> str:
     """A line a case and a set: ratios with their spread, times, goals."""
     lines = [
-        "| | peer | crystals | float32: times as fast | float64 | µs an atom, float32 | float64 "
-        "| peer | at least | aim |",
+        "| | beside | crystals | float32: times as fast | float64: times as fast | at least | aim "
+        "| µs an atom: float32 | float64 | peer |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for case in measured(speed).values():
@@ -59,14 +64,15 @@ def speed_table(speed: dict[str, Any]) -> str:
             row = case["row"].get(name)
             if row is None:
                 continue
-            cells = [case["title"] if name == "bench300" else "", case["peer"], words]
+            once = name == "bench300"
+            cells = [case["title"] if once else "", case["peer"] if once else "", words]
             for dtype in ("float32", "float64"):
                 ratio = row["ratio"][dtype]
                 quartiles = f"{times(ratio['lower_quartile'])}–{times(ratio['upper_quartile'])}"
                 cells.append(f"**{times(ratio['median'])}** ({quartiles})")
-            for program in ("float32", "float64", "peer"):
-                cells.append(f"{row['us_per_atom'][program]['median']:.3g}")
             cells += ["" if case[key] is None else f"{case[key]:g}" for key in ("goal", "aim")]
+            for program in ("float32", "float64", "peer"):
+                cells.append(digits(row["us_per_atom"][program]["median"]))
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -93,7 +99,7 @@ def missed(speed: dict[str, Any]) -> str:
             for dtype, ratio in case["row"][name]["ratio"].items():
                 if ratio["median"] < case["goal"]:
                     words.append(
-                        f"- {case['title']}, {dtype}, {set_words}: {times(ratio['median'])} times, "
+                        f"- {case['title']}, {dtype}, {set_words}: {ratio['median']:.3g} times, "
                         f"not {case['goal']:g}"
                     )
     if not words:
@@ -180,8 +186,8 @@ def stages_table(speed: dict[str, Any]) -> str:
         if found:
             kernels = sum(value for name, value in found.items() if name.startswith("kernel"))
             lines.append(
-                f"| {case['title']} | {found['convert']:.2g} | {found['search']:.2g} "
-                f"| {kernels:.3g} | {found['whole']:.3g} |"
+                f"| {case['title']} | {found['convert']:.2g} | {digits(found['search'])} "
+                f"| {digits(kernels)} | {digits(found['whole'])} |"
             )
     return "\n".join(lines) if len(lines) > 2 else ""
 
