@@ -22,7 +22,7 @@ from atomprint.training.pretrain import PretrainSettings
         ),
         (
             {"objective": {"fingerprints": [{"cutoff": 3}]}},
-            "needs a kind; add kind: adf or kind: ead or kind: rdf or kind: soap",
+            "needs a kind; add kind: acsf or kind: adf or ",
         ),
         ({"loop": {"n_steps": -5}}, "f.yaml: setting 'loop.n_steps': Input should be greater"),
         ({"loop": {"n_steps": "many"}}, "f.yaml: setting 'loop.n_steps': Input should be a valid"),

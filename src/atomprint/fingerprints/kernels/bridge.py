@@ -83,5 +83,6 @@ def block_of_graph(graph: GraphBatch, vectors: Tensor) -> EdgeBlock:
         cutoff=graph.cutoff,
         crystal_index=graph.crystal_index.numpy(),
         composition=composition.view(graph.n_crystals, MAX_Z + 1).numpy(),
-        volumes=graph.volumes.detach().double().numpy(),
+        # Not the graph's own property: made here it would be kept without its gradient.
+        volumes=torch.linalg.det(graph.cells.detach().double()).abs().numpy(),
     )
