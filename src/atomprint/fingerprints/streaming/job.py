@@ -66,8 +66,8 @@ class Job:
         """The fingerprints, made once."""
         made: list[Fingerprint] = []
         for one in self.settings:
-            plain = one if self.per is None else one.model_copy(update={"per": self.per})
-            made.append(plain.build())
+            fingerprint: Fingerprint = one.build()
+            made.append(fingerprint if self.per is None else fingerprint.with_per(self.per))
         return made
 
     @property
