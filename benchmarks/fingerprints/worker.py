@@ -6,13 +6,14 @@ The environment says how many threads libraries may start and which cores there 
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import sys
 import time
 from pathlib import Path
 
-STARTED = time.perf_counter()
 PART = {"bench300": 30, "mp": 500}
 SLOW_PART = {"bench300": 30, "mp": 100}
 """Crystals of a part where the peer is slow."""
@@ -161,6 +162,9 @@ def memory(case, data, n_parts):
 def resident(peak, reset=False):
     """Resident memory of this process in MiB, now or at its peak since the last reset (Linux)."""
     if reset:
+        # What was freed goes back to the system first, or it would hide what the call takes.
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
     name = "VmHWM:" if peak else "VmRSS:"
     lines = Path("/proc/self/status").read_text().splitlines()
