@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from atomprint.fingerprints.kernels.base import FusedKernel
+    from atomprint.fingerprints.kernels.gpu.kernel import GpuKernel
 
 Per = Literal["atom", "crystal"]
 Pool = Literal["mean", "sum", "variance", "third", "fourth"]
@@ -104,6 +105,7 @@ class Fingerprint(nn.Module, ABC):
         self.path: Path = "auto"
         self._kernel: FusedKernel | None = None
         self._kernel_made = False
+        self._gpu_kernel: GpuKernel | None = None
         self.exempt = {}
         self.needs_volume = False
         self._siblings: dict[Per, Fingerprint] = {}
@@ -222,6 +224,10 @@ class Fingerprint(nn.Module, ABC):
 
     def forward(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms | n_crystals, n_features)`` in the graph's float type and device."""
+        on_gpu = self._gpu_kernel_for(graph)
+        if on_gpu is not None:
+            rows = on_gpu.rows(graph.within(self.cutoff))
+            return rows if self.per == "atom" else pool_atoms(rows, graph, self.settings.pool)
         kernel = self._kernel_for(graph)
         if kernel is None:
             return self.reference(graph)
@@ -245,6 +251,16 @@ class Fingerprint(nn.Module, ABC):
         if not self._kernel_made:
             self._kernel, self._kernel_made = self.make_kernel(), True
         return self._kernel
+
+    def _gpu_kernel_for(self, graph: GraphBatch) -> "GpuKernel | None":
+        """Choose the fused kernel of a GPU, made once; only where it is asked for by name."""
+        if self.path != "fused" or graph.device.type != "cuda":
+            return None
+        if self._gpu_kernel is None:
+            from atomprint.fingerprints.kernels.gpu import gpu_kernel_of
+
+            self._gpu_kernel = gpu_kernel_of(self.kernel)
+        return self._gpu_kernel
 
     def _kernel_for(self, graph: GraphBatch) -> "FusedKernel | None":
         """Choose the path: the fused kernel where it can do what is asked, or None.
