@@ -103,15 +103,28 @@ def search(
         capacity = int(needed)
 
 
-def _expected(cells: FloatArray, first_atom: IntArray, cutoff: float, start: int, stop: int) -> int:
-    """About how many edges there will be, from the densities; a little more than that."""
-    counts = np.clip(first_atom[1:], start, stop) - np.clip(first_atom[:-1], start, stop)
-    volumes = np.maximum(np.abs(np.linalg.det(cells)), 1e-3)
+@njit(nogil=True, cache=True)
+def _expected(cells: Any, first_atom: Any, cutoff: float, start: int, stop: int) -> int:
+    """About how many edges there will be, from the densities; a little more than that.
+
+    A dense slab in a large box has more neighbours than its cell's density says: then the search
+    is simply done again, with the number it found.
+    """
     sphere = 4.19 * cutoff**3
-    edges = counts * np.diff(first_atom) / volumes * sphere
-    # Dense slabs in a large box have more neighbours than their cell's density says: then the
-    # search is simply done again with the number it found.
-    return int(1.1 * edges.sum() + 4 * counts.sum()) + 64
+    edges, n_centers = 0.0, 0
+    for c in range(cells.shape[0]):
+        count = min(first_atom[c + 1], stop) - max(first_atom[c], start)
+        if count > 0:
+            a, b = cells[c, 0], cells[c, 1]
+            x, y, z = cells[c, 2]
+            volume = (
+                x * (a[1] * b[2] - a[2] * b[1])
+                + y * (a[2] * b[0] - a[0] * b[2])
+                + z * (a[0] * b[1] - a[1] * b[0])
+            )
+            n_centers += count
+            edges += count * (first_atom[c + 1] - first_atom[c]) / max(abs(volume), 1e-3)
+    return int(1.1 * edges * sphere) + 4 * n_centers + 64
 
 
 @njit(nogil=True, cache=True)
