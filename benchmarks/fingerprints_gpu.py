@@ -2,7 +2,8 @@
 
     python benchmarks/fingerprints_gpu.py [--atoms 4096] [--out result.json]
 
-Needs a CUDA device, atomprint with torch, numba, numpy, scipy and pydantic, and Triton; no ASE. Agreement
+Needs a CUDA device, atomprint with torch, numba, numpy, scipy and pydantic, and Triton; no ASE.
+Agreement
 comes first: every fingerprint's rows and gradients against plain PyTorch on a part of the atoms
 (float64 to 1e-10, float32 to 1e-5); what disagrees is not timed. Times are medians, of a graph that
 has its neighbour list and edge vectors on the device already. Operations and bytes are those that
