@@ -138,7 +138,8 @@ def test_worker_processes_change_no_bit(data, tmp_path):
     assert written.crystals == N + 7  # the frames of the extxyz have names of their own
 
 
-def test_a_failure_midway_is_gone_on_from(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("fails", "lost"), [(5, (1, 2)), (6, ())])
+def test_a_failure_midway_is_gone_on_from(data, tmp_path, monkeypatch, fails, lost):
     """Parts that are there are not computed again, those after a gap included."""
     write(data, tmp_path / "whole.parquet")
     out = tmp_path / "f.parquet"
@@ -147,7 +148,7 @@ def test_a_failure_midway_is_gone_on_from(data, tmp_path, monkeypatch):
 
     def fail(job, part, threads=None):
         made.append(part.info.index)
-        if len(made) == 5:
+        if len(made) == fails:
             raise RuntimeError("lost")
         return make(job, part, threads)
 
@@ -155,12 +156,12 @@ def test_a_failure_midway_is_gone_on_from(data, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         write(data, out)
     folder = tmp_path / "f.parquet.parts"
-    assert len(list(folder.glob("part-*.parquet"))) == 4
-    (folder / "part-0000001.parquet").unlink()
-    (folder / "part-0000002.parquet").write_bytes(b"PAR1 torn")
+    assert len(list(folder.glob("part-*.parquet"))) == fails - 1
+    for index in lost:
+        (folder / f"part-{index:07d}.parquet").write_bytes(b"PAR1 torn")
     written = write(data, out)
-    assert made[5:] == [1, 2, *range(4, max(made) + 1)]
-    assert written.resumed == 14
+    assert made[fails:] == [*lost, *range(fails - 1, max(made) + 1)]
+    assert written.resumed == 7 * (fails - 1 - len(lost))
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     whole = write(data, tmp_path / "again.parquet")
     assert written.problems == whole.problems
