@@ -14,8 +14,9 @@ GOLDEN_NAMES = ("one", "two", "five", "eleven")
 SAMPLES = {crystal.id: crystal for crystal in sample_crystals()}
 
 
-def values(settings, crystal, dtype=torch.float64):
+def values(settings, crystal, dtype=torch.float64, path="auto"):
     fingerprint = settings.build()
+    fingerprint.path = path
     graph = GraphBatch.from_crystals([crystal], fingerprint.cutoff, dtype)
     return fingerprint(graph).detach().numpy()
 

@@ -23,7 +23,7 @@ def test_agrees_with_the_slow_loop(name, cutoff_function):
     table = channel_table(CHANNELS).numpy()[crystal.numbers]
     moments = [reference.adf_moments(crystal, w, 4.1, 12, taper) for w in table.T]
     found = values(ADFSettings(l_max=12, **common), crystal)
-    np.testing.assert_allclose(found, np.concatenate(moments, axis=1), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found, np.concatenate(moments, axis=1), rtol=0, atol=1e-10)
     counts = [reference.adf_histogram(crystal, w, 4.1, 30, taper) for w in table.T]
     found = values(ADFSettings(form="histogram", n_bins=30, **common), crystal)
     np.testing.assert_allclose(found, np.concatenate(counts, axis=1), rtol=0, atol=1e-11)

@@ -13,6 +13,7 @@ from atomprint.fingerprints.kernels.quadratic import (
     QuadraticKernel,
     _coarsen,
     _harmonic_slopes,
+    _Precision,
     _recurrence,
 )
 from atomprint.fingerprints.kernels.tiles import BATCH, add_outer, add_outer_cubic
@@ -71,21 +72,31 @@ def test_harmonics_and_their_slopes_are_those_of_the_reference(l_max):
             np.testing.assert_allclose(slopes[k], gradient[:, axis].numpy(), atol=1e-11)
 
 
-def test_coarser_tables_keep_their_tolerance():
+@pytest.mark.parametrize("n_terms", [4, 6])
+def test_coarser_tables_keep_their_precision(n_terms):
+    """Values and slopes, everywhere and not at nodes only."""
     r = np.linspace(0, 6, 2049)[:, None]
     centers = np.linspace(1, 5, 7)
     value = np.exp(-2 * (r - centers) ** 2)
     table = hermite_table(0.0, 6 / 2048, value, -4 * (r - centers) * value)
-    for tolerance in (1e-12, 1e-7, 1e-4):
-        joined, step = _coarsen(table.coefficients, table.step, tolerance)
+    sizes = []
+    for tolerance in (1e-11, 1e-7, 1e-4):
+        wanted = _Precision(n_terms, tolerance, 30 * tolerance)
+        joined, step = _coarsen(table.coefficients, table.step, wanted)
         assert joined.shape[1] * step == pytest.approx(6)
+        assert joined.shape[2] == n_terms
+        sizes.append(joined.shape[1])
         at = np.random.default_rng(0).uniform(0, 6, 500)
         cell = np.minimum((at / step).astype(int), joined.shape[1] - 1)
-        t = at / step - cell
-        found = np.einsum("kj,jkn->jn", t ** np.arange(4)[:, None], joined[0, cell])
-        error = np.abs(found - np.exp(-2 * (at[:, None] - centers) ** 2)).max()
-        assert error < 2 * tolerance + 2e-11  # what the given table itself is off
-    assert joined.shape[1] < 2048  # else nothing was tried
+        t, powers = at / step - cell, np.arange(n_terms)[:, None]
+        found = np.einsum("kj,jkn->jn", t**powers, joined[0, cell])
+        slope = np.einsum("kj,jkn->jn", powers * t ** np.maximum(powers - 1, 0), joined[0, cell])
+        gap = at[:, None] - centers
+        exact = np.exp(-2 * gap**2)
+        # What the given table itself is off comes on top.
+        assert np.abs(found - exact).max() < 2 * tolerance + 2e-11
+        assert np.abs(slope / step + 4 * gap * exact).max() < 150 * tolerance + 5e-8
+    assert sizes[0] >= sizes[1] > sizes[2]
 
 
 def test_threads_share_all_centers_once():

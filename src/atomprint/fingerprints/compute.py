@@ -38,6 +38,8 @@ _FUSED_EDGE = 96
 _REFERENCE_EDGE = 6000
 # Small blocks stay in the caches between the search and the kernels.
 _BLOCK_EDGES = 60_000
+# A block has a price of its own, that of some thousand edges.
+_FEWEST_EDGES = 16_000.0
 # Blocks that the memory must hold at once. The cuts do not depend on the number of threads, so that
 # sums over the atoms of a large crystal do not either.
 _BLOCKS_AT_ONCE = 8
@@ -246,14 +248,15 @@ def _compute_fused(
     # Made before threads start, so that each is made once.
     kernels = [fp.kernel for fp in fingerprints]
     cutoff = max(fp.cutoff for fp in fingerprints)
+    flat = _Flat.of(crystals)
     edges = _estimate_edges(crystals, cutoff)
     row_bytes = 2.0 * np.dtype(dtype).itemsize * sum(fp.n_features for fp in fingerprints) + 64
     limit = budget / _BLOCKS_AT_ONCE
-    most = min(float(_BLOCK_EDGES), max(edges.sum() / 32, 1000.0))
+    most = min(float(_BLOCK_EDGES), max(edges.sum() / 32, _FEWEST_EDGES))
     poolers = [Pooler(fp, crystals, dtype) for fp in fingerprints]
 
     def rows_of(run: _Run) -> list[Array]:
-        block = edge_block(crystals[run.first : run.last], cutoff, dtype, run.start, run.stop)
+        block = edge_block(flat, cutoff, dtype, run)
         return [kernel.rows(block, 1) for kernel in kernels if kernel is not None]
 
     for passing in range(max(pooler.n_passes for pooler in poolers)):
@@ -302,41 +305,67 @@ def _in_order(
                 job.cancel()
 
 
-def edge_block(
-    crystals: Sequence[Crystal], cutoff: float, dtype: Dtype, start: int = 0, stop: int = -1
-) -> "EdgeBlock":
-    """Search for the neighbours of some crystals, without making a graph.
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """All crystals one after the other: blocks are views of these."""
+
+    numbers: Array
+    positions: Array
+    cells: Array
+    first_atom: Array
+    volumes: Array
+
+    @classmethod
+    def of(cls, crystals: Sequence[Crystal]) -> "_Flat":
+        counts = np.array([c.n_atoms for c in crystals], dtype=np.int64)
+        cells = np.stack([c.cell for c in crystals]) if crystals else np.zeros((0, 3, 3))
+        numbers = [c.numbers for c in crystals] or [np.zeros(0, dtype=np.int64)]
+        positions = [c.positions for c in crystals] or [np.zeros((0, 3))]
+        flat = np.concatenate(positions)
+        crystal_index = np.repeat(np.arange(len(crystals)), counts)
+        # Atoms far outside their cells are brought back, so that they cost no digits.
+        frac = np.einsum("ai,aij->aj", flat, np.linalg.inv(cells)[crystal_index])
+        outside = np.floor(frac)
+        if outside.any():
+            flat = flat - np.einsum("ai,aij->aj", outside, cells[crystal_index])
+        return cls(
+            numbers=np.concatenate(numbers),
+            positions=flat,
+            cells=cells,
+            first_atom=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            volumes=np.abs(np.linalg.det(cells)),
+        )
+
+
+def edge_block(flat: _Flat, cutoff: float, dtype: Dtype, run: _Run) -> "EdgeBlock":
+    """Search for the neighbours of a run of crystals or atoms, without making a graph.
 
     Parameters
     ----------
-    crystals
-        Not empty.
+    flat
+        All crystals.
     cutoff
         In Å.
     dtype
         Float type of the edges' vectors.
-    start, stop
-        The run of atoms that are centres, counted over all crystals; -1: up to the last.
+    run
+        Which of them.
     """
     from atomprint.fingerprints.kernels.edges import EdgeBlock
     from atomprint.structures.search import search
 
-    counts = np.array([c.n_atoms for c in crystals], dtype=np.int64)
-    first_atom = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    stop = int(first_atom[-1]) if stop < 0 else stop
-    numbers = np.concatenate([c.numbers for c in crystals])
-    cells = np.stack([c.cell for c in crystals])
-    crystal_index = np.repeat(np.arange(len(crystals)), counts)
-    positions = np.concatenate([c.positions for c in crystals])
-    # Atoms far outside their cells are brought back, so that they cost no digits.
-    frac = np.einsum("ai,aij->aj", positions, np.linalg.inv(cells)[crystal_index])
-    positions = positions - np.einsum("ai,aij->aj", np.floor(frac), cells[crystal_index])
+    begin, end = int(flat.first_atom[run.first]), int(flat.first_atom[run.last])
+    first_atom = flat.first_atom[run.first : run.last + 1] - begin
+    start, stop = run.start, end - begin if run.stop < 0 else run.stop
+    numbers = flat.numbers[begin:end]
     found = search(
-        positions, cells, first_atom, cutoff, start=start, stop=stop, dtype=dtype, with_shifts=False
-    )
-    composition = np.bincount(
-        crystal_index * (MAX_Z + 1) + numbers, minlength=len(crystals) * (MAX_Z + 1)
-    ).reshape(len(crystals), MAX_Z + 1)
+        flat.positions[begin:end], flat.cells[run.first : run.last], first_atom, cutoff,
+        start=start, stop=stop, dtype=dtype, with_shifts=False,
+    )  # fmt: skip
+    n_crystals = run.last - run.first
+    crystal_index = np.repeat(np.arange(n_crystals), np.diff(first_atom))
+    elements = crystal_index * (MAX_Z + 1) + numbers
+    composition = np.bincount(elements, minlength=n_crystals * (MAX_Z + 1))
     return EdgeBlock(
         numbers=numbers[start:stop],
         first=found.first,
@@ -344,8 +373,8 @@ def edge_block(
         vectors=found.vectors,
         cutoff=cutoff,
         crystal_index=crystal_index[start:stop],
-        composition=composition,
-        volumes=np.abs(np.linalg.det(cells)),
+        composition=composition.reshape(n_crystals, MAX_Z + 1),
+        volumes=flat.volumes[run.first : run.last],
     )
 
 

@@ -23,16 +23,19 @@ from atomprint.ground.elements import MAX_Z
 if TYPE_CHECKING:
     from atomprint.fingerprints.gmp import GMP
 
-# Intervals of the tables: errors of 2e-11 and 1e-6 of a column's largest value (tests measure).
-_N_INTERVALS = {np.dtype(np.float64): 3072, np.dtype(np.float32): 256}
+# Intervals of the tables, which the kernel joins two by two to quintics in float64: errors of 2e-11
+# and 1e-6 of a column's largest value (tests measure).
+_N_INTERVALS = {np.dtype(np.float64): 1024, np.dtype(np.float32): 256}
+# From so many elements on, all are tabulated at once.
+_MANY_ELEMENTS = 8
 
 
 class GMPKernel(FusedKernel):
     """Fused rows and gradients of :class:`GMP`.
 
     Every element has its own radial functions. In float32 all elements are tabulated at once
-    (20 MB with the default settings); in float64, where tables are twelve times as fine, an element
-    is tabulated when it first comes (6 MB each).
+    (20 MB with the default settings); in float64 (160 MB for all) only those that come, as long as
+    they are few.
 
     Parameters
     ----------
@@ -88,10 +91,9 @@ class GMPKernel(FusedKernel):
         if kernel is None or not made.issuperset(present.tolist()):
             known = self.fingerprint.gaussians.known
             self.fingerprint.refuse_unknown(torch.from_numpy(present).to(self._device))
-            if dtype == np.float32:
+            made = made.union(present.tolist())
+            if dtype == np.float32 or len(made) >= _MANY_ELEMENTS:
                 made = frozenset(np.flatnonzero(known).tolist())
-            else:
-                made = made.union(present.tolist())
             kernel = QuadraticKernel(expansion(self.fingerprint, sorted(made), _N_INTERVALS[dtype]))
             self._made[dtype] = made, kernel
         return kernel

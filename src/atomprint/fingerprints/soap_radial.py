@@ -20,7 +20,7 @@ THRESHOLD = 1e-3
 # Smallest to largest eigenvalue of the overlap of radial functions: below, rounding decides.
 _INDEPENDENT = 1e-13
 # A table is refined until its cubics hold the functions to this part of each one's largest value.
-_TABLE_ERROR = 4e-11
+_TABLE_ERROR = 5e-12
 _FIRST_INTERVALS, _MOST_INTERVALS = 1024, 32768
 # From here e^-z i_l(z) is its finite series, but for e^-2z.
 _LARGE = 60.0
@@ -258,7 +258,7 @@ def tabulate(
 ) -> RadialTable:
     """Tabulate products of radial integrals and a factor that depends on the distance alone.
 
-    Intervals are halved until the cubics hold every function to 4e-11 of its largest value
+    Intervals are halved until the cubics hold every function to 5e-12 of its largest value
     (compared halfway between nodes, where Hermite's cubic is worst), or rounding decides.
 
     Parameters

@@ -3,8 +3,9 @@
 Numba leaves it to the compiler to find out that a loop can work on vectors, and with indices that
 it computes the compiler seldom can. These functions say it: a vector is a value of its own in a
 compiled function, read with :func:`load`, made with :func:`spread`, combined with ``+ - *`` and
-:func:`fma`, compared with :func:`below`, and written with :func:`store`. Processors whose registers are narrower than 8 numbers
-take two or four. Indices count numbers in flat arrays and are not checked.
+:func:`fma`, compared with :func:`below`, and written with :func:`store`. Processors whose
+registers are narrower than 8 numbers take two or four. Indices count numbers in flat arrays and
+are not checked.
 """
 
 import operator

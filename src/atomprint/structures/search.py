@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES, below, fma, load, lowest_bit, spread
 
 IntArray = npt.NDArray[np.int64]
@@ -103,7 +103,7 @@ def search(
         capacity = int(needed)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _expected(cells: Any, first_atom: Any, cutoff: float, start: int, stop: int) -> int:
     """About how many edges there will be, from the densities; a little more than that.
 
@@ -127,7 +127,7 @@ def _expected(cells: Any, first_atom: Any, cutoff: float, start: int, stop: int)
     return int(1.1 * edges * sphere) + 4 * n_centers + 64
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _frame(cell: Any, frame: Any) -> None:
     """Fill ``frame`` (3, 3) with unit vectors: rows for the cell's a, b and c, c's along c."""
     for k in range(3):
@@ -149,7 +149,37 @@ def _frame(cell: Any, frame: Any) -> None:
             frame[row, k] /= length
 
 
-@njit(nogil=True, cache=True)
+@compiled()
+def _invert(cell: Any, inverse: Any) -> None:
+    """Inverse of a 3 by 3 matrix, by cross products of its rows."""
+    for k in range(3):
+        a, b = (k + 1) % 3, (k + 2) % 3
+        inverse[0, k] = cell[a, 1] * cell[b, 2] - cell[a, 2] * cell[b, 1]
+        inverse[1, k] = cell[a, 2] * cell[b, 0] - cell[a, 0] * cell[b, 2]
+        inverse[2, k] = cell[a, 0] * cell[b, 1] - cell[a, 1] * cell[b, 0]
+    volume = cell[0, 0] * inverse[0, 0] + cell[0, 1] * inverse[1, 0] + cell[0, 2] * inverse[2, 0]
+    for i in range(3):
+        for k in range(3):
+            inverse[i, k] /= volume
+
+
+@compiled()
+def _sort(values: Any, count: int) -> None:
+    """Sort the first numbers of an array (Shell's sort: short, and compiled in no time)."""
+    gap = 1
+    while gap < count:
+        gap = 3 * gap + 1
+    while gap > 1:
+        gap //= 3
+        for i in range(gap, count):
+            value, k = values[i], i
+            while k >= gap and values[k - gap] > value:
+                values[k] = values[k - gap]
+                k -= gap
+            values[k] = value
+
+
+@compiled()
 def _append(
     i: int, candidates: Any, n_candidates: int, positions: Any, cell: Any, frame: Any,
     cutoff: float, with_shifts: bool, place: int, neighbor_index: Any, shifts: Any, vectors: Any,
@@ -223,13 +253,14 @@ def _append(
     return int(place)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _search(
     positions: Any, cells: Any, first_atom: Any, cutoff: float, start: int, stop: int,
     with_shifts: bool, first: Any, neighbor_index: Any, shifts: Any, vectors: Any,
 ) -> int:  # fmt: skip
     """Fill the arrays as far as they reach; returns how many edges there are."""
-    place = 0
+    # Read from an array, so that functions are compiled for any number and not for zero too.
+    place = first[0]
     frame = np.empty((3, 3))
     translations = np.empty((_MANY_TRANSLATIONS + LANES, 3), np.int64)
     translation_vectors = np.empty((_MANY_TRANSLATIONS + LANES, 3))
@@ -250,7 +281,9 @@ def _search(
                 shifts, vectors,
             )  # fmt: skip
         elif end - begin < _MANY_ATOMS:
-            candidates = np.arange(begin, end)
+            candidates = np.empty(end - begin, np.int64)
+            for i in range(end - begin):
+                candidates[i] = begin + i
             for i in range(from_atom, to_atom):
                 place = _append(
                     i, candidates, end - begin, positions, cells[c], frame, cutoff, with_shifts,
@@ -265,7 +298,7 @@ def _search(
     return int(place)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _list_translations(
     cell: Any, frame: Any, cutoff: float, translations: Any, vectors: Any, origin: Any,
     only_one: Any,
@@ -284,12 +317,13 @@ def _list_translations(
                 length += (0.5 * (cell[0, k] + q * cell[1, k] + s * cell[2, k])) ** 2
             longest = max(longest, np.sqrt(length))
     spare = np.empty(_MANY_TRANSLATIONS, np.int64)
+    zero, n_candidates, with_shifts = only_one[0], len(only_one), cutoff > 0
     n = _append(
-        0, only_one, 1, origin, cell, frame, cutoff + longest + 1e-9, True, 0, spare, translations,
-        vectors,
+        zero, only_one, n_candidates, origin, cell, frame, cutoff + longest + 1e-9, with_shifts,
+        zero, spare, translations, vectors,
     )  # fmt: skip
     if n + 1 > _MANY_TRANSLATIONS:
-        return n + 1
+        return int(n + 1)
     # Translations come in order of S, and for every S there is -S: zero is in the middle.
     for k in range(n, n // 2, -1):
         for axis in range(3):
@@ -297,10 +331,10 @@ def _list_translations(
             vectors[k, axis] = vectors[k - 1, axis]
     translations[n // 2] = 0
     vectors[n // 2] = 0
-    return n + 1
+    return int(n + 1)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _search_list(
     positions: Any, cell: Any, begin: int, end: int, from_atom: int, to_atom: int, start: int,
     cutoff: float, with_shifts: bool, n_translations: int, translations: Any, t_vectors: Any,
@@ -311,10 +345,14 @@ def _search_list(
     square = cutoff * cutoff
     wide = square * (1 + 1e-12)  # the strict test is on the length, rounded as everywhere
     padded = -(-n_translations // LANES) * LANES
-    t_x, t_y, t_z = np.full(padded, 1e9), np.full(padded, 1e9), np.full(padded, 1e9)
-    for k in range(n_translations):
-        t_x[k], t_y[k], t_z[k] = t_vectors[k, 0], t_vectors[k, 1], t_vectors[k, 2]
-    inverse = np.linalg.inv(cell)
+    t_x, t_y, t_z = np.empty(padded), np.empty(padded), np.empty(padded)
+    for k in range(padded):
+        # Beyond the list are places that no pair comes near.
+        t_x[k] = t_vectors[k, 0] if k < n_translations else 1e9
+        t_y[k] = t_vectors[k, 1] if k < n_translations else 1e9
+        t_z[k] = t_vectors[k, 2] if k < n_translations else 1e9
+    inverse = np.empty((3, 3))
+    _invert(cell, inverse)
     n = end - begin
     x, y, z = np.empty(n), np.empty(n), np.empty(n)
     frac = np.empty((n, 3))
@@ -386,7 +424,7 @@ def _search_list(
     return int(place)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _search_bins(
     positions: Any, cell: Any, frame: Any, begin: int, end: int, from_atom: int, to_atom: int,
     start: int, cutoff: float, with_shifts: bool, place: int, first: Any, neighbor_index: Any,
@@ -398,11 +436,13 @@ def _search_bins(
     looked at once, with all of its translations, however few bins there are.
     """
     n = end - begin
-    inverse = np.linalg.inv(cell)
-    n_bins = np.ones(3, np.int64)
+    inverse = np.empty((3, 3))
+    _invert(cell, inverse)
+    n_bins = np.empty(3, np.int64)
     for axis in range(3):
         # Planes of the cell are 1 / |column of the inverse| apart.
-        apart = 1 / np.sqrt((inverse[:, axis] ** 2).sum())
+        square = inverse[0, axis] ** 2 + inverse[1, axis] ** 2 + inverse[2, axis] ** 2
+        apart = 1 / np.sqrt(square)
         n_bins[axis] = min(max(int(apart / (cutoff * (1 + 1e-9))), 1), 64)
     total = n_bins[0] * n_bins[1] * n_bins[2]
     bin_of = np.empty((n, 3), np.int64)
@@ -418,18 +458,20 @@ def _search_bins(
         heads[flat + 1] += 1
     for b in range(total):
         heads[b + 1] += heads[b]
-    members, filled = np.empty(n, np.int64), heads.copy()
+    members, filled = np.empty(n, np.int64), np.empty(total, np.int64)
+    for b in range(total):
+        filled[b] = heads[b]
     for i in range(n):
         flat = (bin_of[i, 0] * n_bins[1] + bin_of[i, 1]) * n_bins[2] + bin_of[i, 2]
         members[filled[flat]] = begin + i
         filled[flat] += 1
     candidates = np.empty(n, np.int64)
-    known, n_candidates = -1, 0
+    known, n_candidates = -1, heads[0]
     for i in range(from_atom, to_atom):
         own = bin_of[i - begin]
         flat = (own[0] * n_bins[1] + own[1]) * n_bins[2] + own[2]
         if flat != known:
-            known, n_candidates = flat, 0
+            known, n_candidates = flat, heads[0]
             # With one or two bins along an axis, the next on either side may be the same one.
             for p in range(-1 if n_bins[0] > 2 else 0, min(n_bins[0], 2)):
                 for q in range(-1 if n_bins[1] > 2 else 0, min(n_bins[1], 2)):
@@ -441,7 +483,7 @@ def _search_bins(
                         for k in range(heads[other], heads[other + 1]):
                             candidates[n_candidates] = members[k]
                             n_candidates += 1
-            candidates[:n_candidates].sort()
+            _sort(candidates, n_candidates)
         place = _append(
             i, candidates, n_candidates, positions, cell, frame, cutoff, with_shifts, place,
             neighbor_index, shifts, vectors,

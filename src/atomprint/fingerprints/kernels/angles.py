@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, over_centers
 from atomprint.fingerprints.kernels.expansion import Float64s
+from atomprint.ground.compiled import compiled
 
 # Cells of the table from cosines to bins: enough that few cells hold the edge of a bin.
 _CELLS = 4096
@@ -67,7 +67,7 @@ class AngleHistogramKernel(FusedKernel):
         return out
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _rows(
     start: int,
     stop: int,
@@ -149,7 +149,7 @@ def _rows(
                     row[b] *= n_bins / (math.pi * total)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _bin_pairs(
     scratch: Float64s,
     j: int,

@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, over_centers
 from atomprint.fingerprints.kernels.expansion import Float64s
+from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES, fma, load, spread, store
 
 # A Gaussian is followed this many widths: beyond, e^(-x²/2) is below 1e-24, and below 1e-10 in
@@ -123,7 +123,7 @@ class RDFKernel(FusedKernel):
         return out
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _rows(
     start: int,
     stop: int,
@@ -204,7 +204,7 @@ def _rows(
             slot_of[elements[n]] = -1
 
 
-@njit(nogil=True)
+@compiled()
 def _lanes() -> tuple[Float64s, Float64s, Float64s]:
     """Which lanes of a vector have an odd number, the second bit of it set, the third bit."""
     lane = np.arange(LANES)
@@ -212,7 +212,7 @@ def _lanes() -> tuple[Float64s, Float64s, Float64s]:
     return one.astype(np.float64), two.astype(np.float64), four.astype(np.float64)
 
 
-@njit(nogil=True)
+@compiled()
 def _add_progression(
     sums: Float64s,
     start: int,
@@ -240,7 +240,7 @@ def _add_progression(
         powers = powers * eighth
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _gradient(
     start: int,
     stop: int,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.kernels import quadratic_loops as loops
@@ -15,10 +14,32 @@ from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers
 from atomprint.fingerprints.kernels.expansion import LINEAR, SELF, Expansion, Float64s, Ints
 from atomprint.fingerprints.kernels.tiles import BATCH
+from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES
 
-_TOLERANCE = {np.dtype(np.float64): 2e-13, np.dtype(np.float32): 4e-7}
-"""How far a coarser table may stray from the given one, relative to a column's largest value."""
+
+@dataclass(frozen=True)
+class _Precision:
+    """What tables of one float type are like.
+
+    Attributes
+    ----------
+    n_terms
+        Coefficients of an interval: cubics are enough for float32 and are read in registers;
+        quintics keep float64's tables in the cache.
+    value, slope
+        How far joined intervals may stray from the given ones, relative to a column's largest.
+    """
+
+    n_terms: int
+    value: float
+    slope: float
+
+
+_PRECISION = {
+    np.dtype(np.float64): _Precision(6, 4e-12, 1e-9),
+    np.dtype(np.float32): _Precision(4, 4e-7, 2e-5),
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +134,7 @@ class QuadraticKernel(FusedKernel):
         self.n_values = int(self.row_count.sum()) * self.n_padded
         self.with_self = bool((self.row_kind == loops.SELF).any())
         # Made once and stored where more blocks than columns, or self terms, ask for them.
-        self.stored = self.with_self or len(np.unique(self.columns)) < len(self.columns)
+        self.with_stored = self.with_self or len(np.unique(self.columns)) < len(self.columns)
         factor = e.products.factor
         if e.mix is None:
             self.term_first = np.arange(len(place) + 1, dtype=np.uintp)
@@ -137,7 +158,7 @@ class QuadraticKernel(FusedKernel):
             padded = np.pad(given, ((0, 0), (0, 0), (0, 0), (0, max(missing, 0))))[
                 ..., : self.width
             ]
-            table, step = _coarsen(padded, e.table.step, _TOLERANCE[dtype])
+            table, step = _coarsen(padded, e.table.step, _PRECISION[dtype])
             center = np.zeros((e.center.shape[0], len(e.degrees), self.n_padded))
             center[:, :, : e.n_radial] = e.center
             rise, fall, diagonal = _recurrence(self.l_max)
@@ -185,6 +206,7 @@ class QuadraticKernel(FusedKernel):
             slots = slot_of[block.neighbor_numbers]
         weights = arrays.weights[elements]
         everything = block.cutoff <= e.cutoff
+        stored = self.with_stored or arrays.table.shape[2] != 4
         weighted = single and bool((weights != 1).any())
         row_slope, slope_of, _ = _harmonic_slopes(self.l_max)
         common = (
@@ -193,11 +215,12 @@ class QuadraticKernel(FusedKernel):
             e.table_of_element[elements],
             arrays.center_weights[block.numbers], arrays.center, e.table_of_element[block.numbers],
             single, self.l_max, e.degrees, self.columns, self.offsets, self.size, self.n_padded,
-            arrays.table.reshape(-1), arrays.table.shape[1], arrays.begin, arrays.step, self.width,
+            arrays.table.reshape(-1), arrays.table.shape[1], arrays.table.shape[2], arrays.begin,
+            arrays.step, self.width,
             arrays.rise, arrays.fall, arrays.diagonal, self.with_self, self.row_kind,
             self.row_offset, self.row_terms, self.row_left, self.row_left_n, self.row_count,
             self.row_right, self.term_first, self.term_value, arrays.coefficient, e.root,
-            self.n_values, everything, self.stored, weighted,
+            self.n_values, everything, stored, weighted,
         )  # fmt: skip
         if row_gradients is None:
             _rows(*common, out)
@@ -205,15 +228,16 @@ class QuadraticKernel(FusedKernel):
             _pull(*common, row_slope, slope_of, arrays.slope_factor, row_gradients, out)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _rows(
     first: Any, vectors: Any, slots: Any, start: int, stop: int, cutoff: float, weights: Any,
     radial_weights: Any, table_of_slot: Any, center_weights: Any, center: Any, center_table: Any,
     single: bool, l_max: int, degrees: Any, columns: Any, offsets: Any, size: int, n_padded: int,
-    table: Any, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any,
-    diagonal: Any, with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any,
-    row_left_n: Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient:
-    Any, root: bool, n_values: int, everything: bool, stored: bool, weighted: bool, out: Any,
+    table: Any, n_intervals: int, n_terms: int, begin: float, step: float, width: int, rise: Any,
+    fall: Any, diagonal: Any, with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any,
+    row_left: Any, row_left_n: Any, row_count: Any, row_right: Any, term_first: Any, term_value:
+    Any, coefficient: Any, root: bool, n_values: int, everything: bool, stored: bool, weighted:
+    bool, out: Any,
 ) -> None:  # fmt: skip
     """Rows of the centres from start to stop."""
     most = 1
@@ -241,9 +265,9 @@ def _rows(
         )  # fmt: skip
         loops.expand(
             x, y, z, r, kind, ends, n_kept, table_of_slot, radial_weights, l_max, degrees, columns,
-            offsets, n_padded, table, n_intervals, begin, step, width, rise, fall, diagonal,
-            with_self, stored, weighted, cells, places, harmonics, radial, of_slots, self_of_slots,
-            used,
+            offsets, n_padded, table, n_intervals, n_terms, begin, step, width, rise, fall,
+            diagonal, with_self, stored, weighted, cells, places, harmonics, radial, of_slots,
+            self_of_slots, used,
         )  # fmt: skip
         loops.mix_channels(
             of_slots, self_of_slots, used, weights, n_kept, single, center_weights[i],
@@ -256,16 +280,16 @@ def _rows(
         loops.write_columns(values, term_first, term_value, coefficient, single_terms, root, out[i])
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _pull(
     first: Any, vectors: Any, slots: Any, start: int, stop: int, cutoff: float, weights: Any,
     radial_weights: Any, table_of_slot: Any, center_weights: Any, center: Any, center_table: Any,
     single: bool, l_max: int, degrees: Any, columns: Any, offsets: Any, size: int, n_padded: int,
-    table: Any, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any,
-    diagonal: Any, with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any,
-    row_left_n: Any, row_count: Any, row_right: Any, term_first: Any, term_value: Any, coefficient:
-    Any, root: bool, n_values: int, everything: bool, stored: bool, weighted: bool, slope_row: Any,
-    slope_of: Any, slope_factor: Any, row_gradients: Any, out: Any,
+    table: Any, n_intervals: int, n_terms: int, begin: float, step: float, width: int, rise: Any,
+    fall: Any, diagonal: Any, with_self: bool, row_kind: Any, row_offset: Any, row_terms: Any,
+    row_left: Any, row_left_n: Any, row_count: Any, row_right: Any, term_first: Any, term_value:
+    Any, coefficient: Any, root: bool, n_values: int, everything: bool, stored: bool, weighted:
+    bool, slope_row: Any, slope_of: Any, slope_factor: Any, row_gradients: Any, out: Any,
 ) -> None:  # fmt: skip
     """Gradients by edge vectors of the centres from start to stop."""
     most = 1
@@ -296,9 +320,9 @@ def _pull(
         )  # fmt: skip
         loops.expand(
             x, y, z, r, kind, ends, n_kept, table_of_slot, radial_weights, l_max, degrees, columns,
-            offsets, n_padded, table, n_intervals, begin, step, width, rise, fall, diagonal,
-            with_self, stored, weighted, cells, places, harmonics, radial, of_slots, self_of_slots,
-            used,
+            offsets, n_padded, table, n_intervals, n_terms, begin, step, width, rise, fall,
+            diagonal, with_self, stored, weighted, cells, places, harmonics, radial, of_slots,
+            self_of_slots, used,
         )  # fmt: skip
         loops.mix_channels(
             of_slots, self_of_slots, used, weights, n_kept, single, center_weights[i],
@@ -338,47 +362,57 @@ def _pull(
                         d_self[k] += weight * weight * d_selves[a, k]
                 loops.pull_edges(
                     x, y, z, r, kind, edge, slot_start, ends[s], l_max, degrees, columns, offsets,
-                    n_padded, table, table_of_slot, radial_weights, n_intervals, begin, step,
-                    width, rise, fall, diagonal, slope_row, slope_of, slope_factor, d_of_slot,
-                    d_self, with_self, harmonics, radial, slopes, d_harmonics, out,
+                    n_padded, table, table_of_slot, radial_weights, n_intervals, n_terms, begin,
+                    step, width, rise, fall, diagonal, slope_row, slope_of, slope_factor,
+                    d_of_slot, d_self, with_self, harmonics, radial, slopes, d_harmonics, out,
                 )  # fmt: skip
             slot_start = ends[s]
 
 
-def _coarsen(table: Float64s, step: float, tolerance: float) -> tuple[Float64s, float]:
-    """Join intervals of the cubics as far as a tolerance allows: small tables stay in the cache.
+def _coarsen(table: Float64s, step: float, precision: _Precision) -> tuple[Float64s, float]:
+    """Join intervals of the cubics as far as the precision allows: small tables stay in the cache.
 
-    Every factor-th node is kept, with its value and slope, and the joined cubic is compared with
-    the given ones at all nodes between.
+    Of the given cubics, values and slopes at the nodes are exact. A joined interval keeps those of
+    its ends (and with six terms, of its middle), and is compared at all the nodes between.
     """
     n_intervals = table.shape[1]
-    scale = np.abs(table[:, :, 0]).max(axis=(0, 1)) + 1e-300
     values = np.concatenate([table[:, :, 0], table[:, -1:].sum(axis=2)], axis=1)
     last_slope = table[:, -1:, 1] + 2 * table[:, -1:, 2] + 3 * table[:, -1:, 3]
     slopes = np.concatenate([table[:, :, 1], last_slope], axis=1)
-    for factor in (32, 16, 8, 4, 2):
+    scale = np.abs(values).max(axis=(0, 1)) + 1e-300
+    slope_scale = np.abs(slopes).max(axis=(0, 1)) + 1e-300
+    n_terms = precision.n_terms
+    powers = np.arange(n_terms)
+    for factor in (256, 128, 64, 32, 16, 8, 4, 2):
         if n_intervals % factor:
             continue
-        v, s = values[:, ::factor], slopes[:, ::factor] * factor
-        rise = v[:, 1:] - v[:, :-1]
-        joined = np.stack(
-            [
-                v[:, :-1],
-                s[:, :-1],
-                3 * rise - 2 * s[:, :-1] - s[:, 1:],
-                s[:, :-1] + s[:, 1:] - 2 * rise,
-            ],
-            axis=2,
-        )
-        worst = 0.0
-        for k in range(1, factor):
-            t = k / factor
-            guess = ((joined[:, :, 3] * t + joined[:, :, 2]) * t + joined[:, :, 1]) * t
-            error = np.abs(guess + joined[:, :, 0] - values[:, k::factor]).max(axis=(0, 1))
-            worst = max(worst, float((error / scale).max()))
-        if worst < tolerance:
-            return joined, step * factor
+        kept = np.arange(0, factor + 1, factor // (n_terms // 2 - 1))
+        conditions = [(k / factor) ** powers for k in kept]
+        conditions += [_slope_powers(k / factor, powers) for k in kept]
+        given = [values[:, k : n_intervals + k : factor] for k in kept]
+        given += [slopes[:, k : n_intervals + k : factor] * factor for k in kept]
+        solution = np.linalg.inv(np.array(conditions))
+        joined = np.einsum("pq,qtic->tipc", solution, np.array(given))
+        close = True
+        for k in set(range(factor)) - set(kept.tolist()):
+            found = np.einsum("p,tipc->tic", (k / factor) ** powers, joined)
+            error = np.abs(found - values[:, k:n_intervals:factor]).max(axis=(0, 1))
+            found = np.einsum("p,tipc->tic", _slope_powers(k / factor, powers), joined) / factor
+            slope_error = np.abs(found - slopes[:, k:n_intervals:factor]).max(axis=(0, 1))
+            close = bool(
+                (error < precision.value * scale).all()
+                and (slope_error < precision.slope * slope_scale).all()
+            )
+            if not close:
+                break
+        if close:
+            return np.ascontiguousarray(joined), step * factor
     return table, step
+
+
+def _slope_powers(t: float, powers: Ints) -> Float64s:
+    """Derivatives of the powers of t."""
+    return np.asarray(powers * float(t) ** np.maximum(powers - 1, 0), dtype=np.float64)
 
 
 @lru_cache

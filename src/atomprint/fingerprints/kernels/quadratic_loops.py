@@ -7,16 +7,16 @@ where what is. Scratch is allocated once a call, for the atom with most neighbou
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from atomprint.fingerprints.kernels.tiles import BATCH, add_outer, add_outer_cubic
+from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES, fma, load, spread, store
 
 GRAM, SQUARE, LINEAR, SELF = 0, 1, 2, 3
 """Kinds of rows of values: c_n c_n' for all n', c_n², c_n, Σ_j (w R_n)²; LANES-padded."""
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def gather(
     vectors: Any,
     slots: Any,
@@ -83,7 +83,7 @@ def gather(
             slot = 0 if single else slots[e]
             k = ends[slot]
             ends[slot] = k + 1
-            kind[k] = slots[e]
+            kind[k] = slots[e] if n_slots > 1 else 0
             length = np.sqrt(length)
             inverse = one / length
             x_unit[k] = x * inverse
@@ -94,7 +94,7 @@ def gather(
     return int(count)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def fill_harmonics(
     x: Any, y: Any, z: Any, start: int, count: int, l_max: int, rise: Any, fall: Any, diagonal:
     Any, out: Any,
@@ -136,7 +136,7 @@ def fill_harmonics(
                     store(out, row + j, a * load(z, start + j) * load(out, first + j))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def find_cells(
     r: Any, kind: Any, count: int, table_of_slot: Any, n_intervals: int, begin: float, step: float,
     width: int, cells: Any, places: Any,
@@ -151,7 +151,7 @@ def find_cells(
         cells[k] = (table_of_slot[kind[k]] * n_intervals + cell) * 4 * width
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def weigh_harmonics(
     weight_of_slot: Any, kind: Any, start: int, count: int, n_rows: int, weights: Any, out: Any
 ) -> None:
@@ -163,12 +163,12 @@ def weigh_harmonics(
             store(out, row * BATCH + j, load(out, row * BATCH + j) * load(weights, j))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def fill_radial(
     r: Any, kind: Any, start: int, count: int, table: Any, table_of_slot: Any, weight_of_slot: Any,
-    n_intervals: int, begin: float, step: float, width: int, out: Any,
+    n_intervals: int, n_terms: int, begin: float, step: float, width: int, out: Any,
 ) -> None:  # fmt: skip
-    """Weighted radial functions of neighbours from flat cubics (n_intervals, 4, width).
+    """Weighted radial functions of neighbours from flat polynomials (n_intervals, n_terms, width).
 
     Neighbour j's are ``out[j * width : (j + 1) * width]``.
     """
@@ -180,17 +180,18 @@ def fill_radial(
         t = spread(dtype(place - dtype(cell)))
         slot = kind[start + j]
         factor = spread(weight_of_slot[slot])
-        base = (table_of_slot[slot] * n_intervals + cell) * 4 * width
+        base = (table_of_slot[slot] * n_intervals + cell) * n_terms * width
         for k in range(0, width, LANES):
-            value = fma(load(table, base + 3 * width + k), t, load(table, base + 2 * width + k))
-            value = fma(value, t, load(table, base + width + k))
-            store(out, j * width + k, fma(value, t, load(table, base + k)) * factor)
+            value = load(table, base + (n_terms - 1) * width + k)
+            for term in range(n_terms - 2, -1, -1):
+                value = fma(value, t, load(table, base + term * width + k))
+            store(out, j * width + k, value * factor)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def fill_radial_slope(
     r: Any, kind: Any, start: int, count: int, table: Any, table_of_slot: Any, weight_of_slot: Any,
-    n_intervals: int, begin: float, step: float, width: int, out: Any,
+    n_intervals: int, n_terms: int, begin: float, step: float, width: int, out: Any,
 ) -> None:  # fmt: skip
     """Derivatives of the radial functions by r, laid out like :func:`fill_radial`'s."""
     dtype = r.dtype.type
@@ -198,24 +199,25 @@ def fill_radial_slope(
     for j in range(count):
         place = (r[start + j] - shift) * inverse
         cell = min(max(int(place), 0), n_intervals - 1)
-        t = dtype(place - dtype(cell))
-        once, twice = spread(dtype(2) * t), spread(dtype(3) * t * t)
+        t = spread(dtype(place - dtype(cell)))
         slot = kind[start + j]
         scale = spread(inverse * weight_of_slot[slot])
-        base = (table_of_slot[slot] * n_intervals + cell) * 4 * width
+        base = (table_of_slot[slot] * n_intervals + cell) * n_terms * width
         for k in range(0, width, LANES):
-            value = fma(load(table, base + 2 * width + k), once, load(table, base + width + k))
-            value = fma(load(table, base + 3 * width + k), twice, value)
+            value = load(table, base + (n_terms - 1) * width + k) * spread(dtype(n_terms - 1))
+            for term in range(n_terms - 2, 0, -1):
+                slope = load(table, base + term * width + k) * spread(dtype(term))
+                value = fma(value, t, slope)
             store(out, j * width + k, value * scale)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def expand(
     x: Any, y: Any, z: Any, r: Any, kind: Any, ends: Any, n_slots: int, table_of_slot: Any,
     radial_weights: Any, l_max: int, degrees: Any, columns: Any, offsets: Any, n_padded: int,
-    table: Any, n_intervals: int, begin: float, step: float, width: int, rise: Any, fall: Any,
-    diagonal: Any, with_self: bool, stored: bool, weighted: bool, cells: Any, places: Any,
-    harmonics: Any, radial: Any, of_slots: Any, self_of_slots: Any, used: Any,
+    table: Any, n_intervals: int, n_terms: int, begin: float, step: float, width: int, rise: Any,
+    fall: Any, diagonal: Any, with_self: bool, stored: bool, weighted: bool, cells: Any, places:
+    Any, harmonics: Any, radial: Any, of_slots: Any, self_of_slots: Any, used: Any,
 ) -> None:  # fmt: skip
     """Sum the expansion over neighbours, for each slot on its own.
 
@@ -240,8 +242,8 @@ def expand(
         fill_harmonics(x, y, z, start, count, l_max, rise, fall, diagonal, harmonics)
         if stored:
             fill_radial(
-                r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, begin,
-                step, width, radial,
+                r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, n_terms,
+                begin, step, width, radial,
             )  # fmt: skip
         elif weighted:
             n_rows = (l_max + 1) * (l_max + 1)
@@ -258,14 +260,13 @@ def expand(
                 for lane in range(0, n_padded, LANES):
                     if stored:
                         add_outer(
-                            n_rows, harmonics, left, BATCH, 1, radial,
-                            done * width + columns[b] + lane, width, run, out, offsets[b] + lane,
-                            n_padded,
+                            n_rows, harmonics, left, BATCH, 1, radial, done * width + columns[b] +
+                            lane, width, run, out, offsets[b] + lane, n_padded,
                         )  # fmt: skip
                     else:
                         add_outer_cubic(
-                            n_rows, harmonics, left, table, cells, places, start + done,
-                            columns[b] + lane, width, run, out, offsets[b] + lane, n_padded,
+                            n_rows, harmonics, left, table, cells, places, start + done, columns[b]
+                            + lane, width, run, out, offsets[b] + lane, n_padded,
                         )  # fmt: skip
             if with_self:
                 squares = self_of_slots[slot]
@@ -278,7 +279,7 @@ def expand(
             done += run
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def add_scaled(weight: float, given: Any, total: Any, size: int) -> None:
     """``total += weight * given`` over the first numbers of flat arrays, size padded."""
     factor = spread(given.dtype.type(weight))
@@ -286,7 +287,7 @@ def add_scaled(weight: float, given: Any, total: Any, size: int) -> None:
         store(total, k, fma(factor, load(given, k), load(total, k)))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def mix_channels(
     of_slots: Any, self_of_slots: Any, used: Any, weights: Any, n_slots: int, single: bool,
     center_weights: Any, center: Any, offsets: Any, degrees: Any, n_padded: int, with_self: bool,
@@ -311,7 +312,7 @@ def mix_channels(
                         coefficients[a, offsets[b] + n] += center_weights[a] * center[b, n]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def fill_values(
     coefficients: Any, selves: Any, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any,
     row_left_n: Any, row_count: Any, row_right: Any, n_padded: int, values: Any,
@@ -346,10 +347,10 @@ def fill_values(
         base += row_count[row] * n_padded
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def write_columns(
-    values: Any, term_first: Any, term_value: Any, coefficient: Any, single_terms: bool, root: bool,
-    out: Any,
+    values: Any, term_first: Any, term_value: Any, coefficient: Any, single_terms: bool, root:
+    bool, out: Any,
 ) -> None:  # fmt: skip
     """Columns of one atom from its values; with ``single_terms`` each takes one value only."""
     if single_terms:
@@ -366,7 +367,7 @@ def write_columns(
             out[k] = np.sqrt(max(out[k], out.dtype.type(0)))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def pull_values(
     coefficients: Any, row_kind: Any, row_offset: Any, row_terms: Any, row_left: Any, row_left_n:
     Any, row_count: Any, row_right: Any, n_padded: int, d_values: Any, d_coefficients: Any,
@@ -403,14 +404,14 @@ def pull_values(
         base += row_count[row] * n_padded
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def pull_edges(
     x_unit: Any, y_unit: Any, z_unit: Any, r: Any, kind: Any, edge: Any, slot_start: int,
     slot_stop: int, l_max: int, degrees: Any, columns: Any, offsets: Any, n_padded: int, table:
-    Any, table_of_slot: Any, radial_weights: Any, n_intervals: int, begin: float, step: float,
-    width: int, rise: Any, fall: Any, diagonal: Any, slope_row: Any, slope_of: Any, slope_factor:
-    Any, d_of_slot: Any, d_self: Any, with_self: bool, harmonics: Any, radial: Any, slopes: Any,
-    d_harmonics: Any, out: Any,
+    Any, table_of_slot: Any, radial_weights: Any, n_intervals: int, n_terms: int, begin: float,
+    step: float, width: int, rise: Any, fall: Any, diagonal: Any, slope_row: Any, slope_of: Any,
+    slope_factor: Any, d_of_slot: Any, d_self: Any, with_self: bool, harmonics: Any, radial: Any,
+    slopes: Any, d_harmonics: Any, out: Any,
 ) -> None:  # fmt: skip
     """Gradient by the edge vectors of one slot's neighbours, written to their rows of ``out``.
 
@@ -422,12 +423,12 @@ def pull_edges(
         count = min(BATCH, slot_stop - start)
         fill_harmonics(x_unit, y_unit, z_unit, start, count, l_max, rise, fall, diagonal, harmonics)
         fill_radial(
-            r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, begin, step,
-            width, radial,
+            r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, n_terms,
+            begin, step, width, radial,
         )  # fmt: skip
         fill_radial_slope(
-            r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, begin, step,
-            width, slopes,
+            r, kind, start, count, table, table_of_slot, radial_weights, n_intervals, n_terms,
+            begin, step, width, slopes,
         )  # fmt: skip
         for j in range(count):
             along = r[start + j] * 0

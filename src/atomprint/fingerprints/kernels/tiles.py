@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES
 
 BATCH = 64
@@ -223,21 +224,15 @@ def _emit_tile(
 
 
 _tile_1 = _make_tile(1)
-_tile_2 = _make_tile(2)
 _tile_3 = _make_tile(3)
-_tile_4 = _make_tile(4)
 _tile_5 = _make_tile(5)
-_tile_6 = _make_tile(6)
 _tile_7 = _make_tile(7)
-_tile_8 = _make_tile(8)
 _tile_9 = _make_tile(9)
-_tile_10 = _make_tile(10)
 _tile_11 = _make_tile(11)
-_tile_12 = _make_tile(12)
 _tile_13 = _make_tile(13)
 
 
-@njit(nogil=True)
+@compiled()
 def add_outer(
     n_rows: int,
     left: Any,
@@ -261,56 +256,45 @@ def add_outer(
     done = 0
     while done < n_rows:
         # fmt: off
-        rows = min(n_rows - done, 13)
+        left_over = n_rows - done
         l0 = left_start + done * left_stride
-        r0, dl, sl, dr, do = right_start, left_stride, left_step, right_stride, out_stride
         o0 = out_start + done * out_stride
-        if rows == 1:
-            _tile_1(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 2:
-            _tile_2(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 3:
-            _tile_3(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 4:
-            _tile_4(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 5:
-            _tile_5(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 6:
-            _tile_6(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 7:
-            _tile_7(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 8:
-            _tile_8(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 9:
-            _tile_9(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 10:
-            _tile_10(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 11:
-            _tile_11(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 12:
-            _tile_12(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
-        elif rows == 13:
+        r0, dl, sl, dr, do = right_start, left_stride, left_step, right_stride, out_stride
+        if left_over >= 13:
+            rows = 13
             _tile_13(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
+        elif left_over >= 11:
+            rows = 11
+            _tile_11(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
+        elif left_over >= 9:
+            rows = 9
+            _tile_9(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
+        elif left_over >= 7:
+            rows = 7
+            _tile_7(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
+        elif left_over >= 5:
+            rows = 5
+            _tile_5(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
+        elif left_over >= 3:
+            rows = 3
+            _tile_3(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
+        else:
+            rows = 1
+            _tile_1(left, l0, dl, sl, right, r0, dr, count, out, o0, do)
         # fmt: on
         done += rows
 
 
 _cubic_tile_1 = _make_cubic_tile(1)
-_cubic_tile_2 = _make_cubic_tile(2)
 _cubic_tile_3 = _make_cubic_tile(3)
-_cubic_tile_4 = _make_cubic_tile(4)
 _cubic_tile_5 = _make_cubic_tile(5)
-_cubic_tile_6 = _make_cubic_tile(6)
 _cubic_tile_7 = _make_cubic_tile(7)
-_cubic_tile_8 = _make_cubic_tile(8)
 _cubic_tile_9 = _make_cubic_tile(9)
-_cubic_tile_10 = _make_cubic_tile(10)
 _cubic_tile_11 = _make_cubic_tile(11)
-_cubic_tile_12 = _make_cubic_tile(12)
 _cubic_tile_13 = _make_cubic_tile(13)
 
 
-@njit(nogil=True)
+@compiled()
 def add_outer_cubic(
     n_rows: int,
     left: Any,
@@ -335,34 +319,29 @@ def add_outer_cubic(
     done = 0
     while done < n_rows:
         # fmt: off
-        rows = min(n_rows - done, 13)
+        left_over = n_rows - done
         l0, t0, c = left_start + done * BATCH, first, column
         o0, do = out_start + done * out_stride, out_stride
-        if rows == 1:
-            _cubic_tile_1(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 2:
-            _cubic_tile_2(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 3:
-            _cubic_tile_3(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 4:
-            _cubic_tile_4(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 5:
-            _cubic_tile_5(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 6:
-            _cubic_tile_6(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 7:
-            _cubic_tile_7(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 8:
-            _cubic_tile_8(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 9:
-            _cubic_tile_9(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 10:
-            _cubic_tile_10(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 11:
-            _cubic_tile_11(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 12:
-            _cubic_tile_12(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
-        elif rows == 13:
+        if left_over >= 13:
+            rows = 13
             _cubic_tile_13(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif left_over >= 11:
+            rows = 11
+            _cubic_tile_11(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif left_over >= 9:
+            rows = 9
+            _cubic_tile_9(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif left_over >= 7:
+            rows = 7
+            _cubic_tile_7(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif left_over >= 5:
+            rows = 5
+            _cubic_tile_5(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        elif left_over >= 3:
+            rows = 3
+            _cubic_tile_3(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
+        else:
+            rows = 1
+            _cubic_tile_1(left, l0, table, cells, places, t0, c, width, count, out, o0, do)
         # fmt: on
         done += rows

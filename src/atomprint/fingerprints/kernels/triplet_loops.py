@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES, fma, load, spread, store
 
 BATCH = 32 * LANES
@@ -54,7 +54,7 @@ def total(typing_context: Any, vector: Any) -> Any:
     return vector.dtype(vector), generate
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def gather(
     vectors: Any, slots: Any, start: int, stop: int, cutoff: float, used: Any, begins: Any,
     ends: Any, ux: Any, uy: Any, uz: Any, r: Any, edge: Any,
@@ -97,7 +97,7 @@ def gather(
     return n_used
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def fill_radial(
     r: Any, start: int, stop: int, weight: Any, edge: Any, table: Any, n_intervals: int,
     step: float, width: int, n_g: int, stride: int, with_slopes: bool, g: Any, slopes: Any,
@@ -145,7 +145,7 @@ def fill_radial(
             g[e * stride + k] = 0
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def fill_pairs(
     j: int, start: int, count: int, ux: Any, uy: Any, uz: Any, r: Any, scale: float, cosine: Any,
     x: Any, at: int,
@@ -170,7 +170,7 @@ def fill_pairs(
         store(x, at + p, minimum(side, top))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def multiply_third(
     count: int, kind: int, polynomial: Any, table: Any, inverse_step: float, scale: float,
     x: Any, out: Any, first: int,
@@ -215,7 +215,7 @@ def multiply_third(
             out[first + p] *= ((cubic[3] * t + cubic[2]) * t + cubic[1]) * t + cubic[0]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def fill_third(
     count: int, kind: int, polynomial: Any, table: Any, inverse_step: float, scale: float,
     x: Any, values: Any, slopes: Any, first: int,
@@ -252,7 +252,7 @@ def fill_third(
             values[first + p], slopes[first + p] = one, x.dtype.type(0)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def fill_power(count: int, cosine: Any, sign: float, zeta: float, out: Any, first: int) -> None:
     """``(1 + λ cosθ)^ζ`` of pairs, from place ``first`` of ``out`` on."""
     one, zero = cosine.dtype.type(1), cosine.dtype.type(0)
@@ -286,7 +286,7 @@ def fill_power(count: int, cosine: Any, sign: float, zeta: float, out: Any, firs
             out[first + p] = base_one ** cosine.dtype.type(zeta)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def raise_power(
     count: int, cosine: Any, sign: float, zeta: float, values: Any, slopes: Any, first: int
 ) -> None:
@@ -302,7 +302,7 @@ def raise_power(
         store(slopes, p, low * both)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def add_terms(
     count: int, term_g: Any, term_power: Any, weights: Any, powers: Any, sums: Any
 ) -> None:

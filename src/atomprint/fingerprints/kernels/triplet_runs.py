@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from atomprint.fingerprints.kernels.triplet_loops import (
     ABSENT,
@@ -18,10 +17,11 @@ from atomprint.fingerprints.kernels.triplet_loops import (
     raise_power,
     total,
 )
+from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES, fma, load, spread, store
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def rows_run(
     first: Any, vectors: Any, slots: Any, fold: Any, cutoff: float, weights: Any, by_species: bool,
     n_radial: int, table: Any, width: int, step: float, third_kind: Any, polynomials: Any,
@@ -114,7 +114,7 @@ def rows_run(
                             out[i, base + c * n_terms + t] += weight * scale[t] * sums[t]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def pull_run(
     first: Any, vectors: Any, slots: Any, fold: Any, cutoff: float, weights: Any, by_species: bool,
     n_radial: int, table: Any, width: int, step: float, third_kind: Any, polynomials: Any,
@@ -224,7 +224,7 @@ def pull_run(
                 out[edge[k], 2] = along * uz[k] + dz[k] * inverse
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def pull_factors(
     j: int, start: int, count: int, sides: Any, side_slopes: Any, powers: Any, power_slopes: Any,
     ends_of_g: Any, power_of: Any, coefficients: Any, g: Any, size: int, by_cosine: Any,
@@ -254,7 +254,7 @@ def pull_factors(
         dg[here + j] += total(own)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def pull_triangles(
     j: int, start: int, count: int, ux: Any, uy: Any, uz: Any, r: Any, cosine: Any, by_cosine: Any,
     by_side: Any, unit_scale: float, dx: Any, dy: Any, dz: Any, dr: Any,
