@@ -65,7 +65,23 @@ def as_crystals(structures: Any, reach: float) -> Converted:
         boxed.append(is_boxed)
     if not crystals:
         raise UsageError("the list of structures is empty; give at least one")
+    if not _all_sound(crystals):
+        for index, crystal in enumerate(crystals):
+            _check(crystal, f"structure {index}")
     return Converted(crystals, boxed)
+
+
+def _all_sound(crystals: Sequence[Crystal]) -> bool:
+    """Whether :func:`_check` would pass everything: all at once, for the sake of small crystals."""
+    counts = [len(c.numbers) for c in crystals]
+    numbers = np.concatenate([c.numbers for c in crystals])
+    cells = np.array([c.cell for c in crystals])
+    if min(counts) == 0 or numbers.min() < 1 or numbers.max() > MAX_Z:
+        return False
+    positions = np.concatenate([c.positions for c in crystals])
+    if not (np.isfinite(cells).all() and np.isfinite(positions).all()):
+        return False
+    return bool((np.abs(np.linalg.det(cells)) > _MIN_VOLUME).all())
 
 
 def is_structure(value: Any) -> bool:
@@ -116,14 +132,9 @@ def _convert(structure: Any, index: int, reach: float) -> tuple[Crystal, bool]:
             "Structure or an atomprint Crystal"
         )
     crystal = Crystal.make(id, numbers, cell, positions=positions)
-    _check(crystal, where)
     if not all(pbc):
+        _check_atoms(crystal, where)
         crystal = crystal.with_geometry(crystal.positions, boxed_cell(crystal, pbc, reach))
-    if not crystal.volume > _MIN_VOLUME:
-        raise DataError(
-            f"{where}: the cell is flat or missing in a direction in which the structure repeats; "
-            "give it a cell, or pbc=False"
-        )
     return crystal, not all(pbc)
 
 
@@ -134,6 +145,15 @@ def _pymatgen_numbers(structure: Any, where: str) -> npt.NDArray[np.int64]:
 
 
 def _check(crystal: Crystal, where: str) -> None:
+    _check_atoms(crystal, where)
+    if not crystal.volume > _MIN_VOLUME:
+        raise DataError(
+            f"{where}: the cell is flat or missing in a direction in which the structure repeats; "
+            "give it a cell, or pbc=False"
+        )
+
+
+def _check_atoms(crystal: Crystal, where: str) -> None:
     if crystal.n_atoms == 0:
         raise DataError(f"{where}: has no atoms; leave it out")
     outside = (crystal.numbers < 1) | (crystal.numbers > MAX_Z)
