@@ -138,17 +138,22 @@ def fill_harmonics(
 
 @compiled()
 def find_cells(
-    r: Any, kind: Any, count: int, table_of_slot: Any, n_intervals: int, begin: float, step: float,
+    r: Any, kind: Any, count: int, table_of_slot: Any, n_tables: int,
+    n_intervals: int, begin: float, step: float,
     width: int, cells: Any, places: Any,
 ) -> None:  # fmt: skip
     """Where in the flat table each neighbour's cubics begin, and its place in the interval."""
     dtype = r.dtype.type
     inverse, shift = dtype(1.0 / step), dtype(begin)
+    row = 4 * width
     for k in range(count):
         place = (r[k] - shift) * inverse
         cell = min(max(int(place), 0), n_intervals - 1)
         places[k] = place - dtype(cell)
-        cells[k] = (table_of_slot[kind[k]] * n_intervals + cell) * 4 * width
+        cells[k] = cell * row
+    if n_tables > 1:
+        for k in range(count):
+            cells[k] += table_of_slot[kind[k]] * n_intervals * row
 
 
 @compiled()
@@ -234,9 +239,11 @@ def expand(
         begin_of_slot = ends[s]
     slot, total_count = 0, ends[n_slots - 1]
     if not stored:
+        n_tables = table.shape[0] // (n_intervals * n_terms * width)
         find_cells(
-            r, kind, total_count, table_of_slot, n_intervals, begin, step, width, cells, places
-        )
+            r, kind, total_count, table_of_slot, n_tables, n_intervals, begin, step, width, cells,
+            places,
+        )  # fmt: skip
     for start in range(0, total_count, BATCH):
         count = min(BATCH, total_count - start)
         fill_harmonics(x, y, z, start, count, l_max, rise, fall, diagonal, harmonics)
