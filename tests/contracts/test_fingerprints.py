@@ -101,6 +101,15 @@ MEMBERS = {
         g4=((0.05, 2.0, -1.0),),
     ),
     "acsf-without-triplets": ACSFSettings(g4=(), g5=((0.05, 1.0, -1.0), (0.2, 8.0, 1.0))),
+    "acsf-approximate": ACSFSettings(
+        tolerance=0.01,
+        channels=("one", "valence"),
+        g4=((0.02, 1.0, 1.0), (0.05, 2.0, -1.0)),
+        g5=((0.05, 1.5, 1.0), (0.05, 2.0, -1.0)),
+    ),
+    "acsf-approximate-species": ACSFSettings(
+        tolerance=0.05, species=SOME_SPECIES, cutoff=4.0, g2=(), g4=((0.02, 1.0, 1.0),)
+    ),
     "wacsf": WACSFSettings(),
     "wacsf-crossterms": WACSFSettings(
         crossterms=True, angular_grid="shifted", zetas=(1.0, 1.5), channels=("Z", "valence")

@@ -57,6 +57,14 @@ class ACSFSettings(FingerprintSpec):
     g5: tuple[tuple[Eta, Zeta, float], ...] = Field(
         (), description="(η, ζ, λ) of every G5, without the side r_jk: η in Å⁻², ζ ≥ 1, λ = ±1."
     )
+    tolerance: float | None = Field(
+        None,
+        description="Approximate G4, and functions of a ζ that is not whole, to about this part of "
+        "their function of two neighbours, without a loop over pairs, which pays at large cutoffs; "
+        "approximation_error says how well. By default they are exact.",
+        ge=1e-4,
+        le=0.1,
+    )
 
     @field_validator("species", mode="before")
     @classmethod
@@ -127,7 +135,7 @@ class ACSF(SymmetryFunctions):
         table = None
         if settings.species is None:
             table = channel_table(settings.channels, settings.scale_channels)
-        self.set_functions(radial, angular, settings.species, table)
+        self.set_functions(radial, angular, settings.species, table, settings.tolerance)
         if self.species is not None:
             names = [elements.symbols[z] for z in self.species]
             of_pairs = [f"{names[a]}-{names[b]}" for a, b in self.pairs]

@@ -21,6 +21,7 @@ from atomprint.structures.graph import GraphBatch, sum_by_index
 if TYPE_CHECKING:
     from atomprint.fingerprints.kernels.base import FusedKernel
     from atomprint.fingerprints.kernels.expansion import Expansion
+    from atomprint.fingerprints.low_rank import LowRank
 
 LARGEST_EXACT_ZETA = 16
 """Up to here an integer ζ is expanded in Legendre polynomials; l_max is ζ."""
@@ -68,6 +69,11 @@ class SymmetryFunctions(Fingerprint):
     Each neighbour counts with weights, one per channel; in a sum over pairs, a channel's weights
     are multiplied. With species there is a channel of weight 1 or 0 for each, and pairs of
     channels take the place of channels in the angular part.
+
+    Attributes
+    ----------
+    approximation
+        The angular functions as sums of terms that need no pairs; None where pairs are taken.
     """
 
     table: Tensor
@@ -75,6 +81,7 @@ class SymmetryFunctions(Fingerprint):
     angular: tuple[AngularFunction, ...]
     species: tuple[int, ...] | None
     pairs: tuple[tuple[int, int], ...]
+    approximation: "LowRank | None"
 
     def set_functions(
         self,
@@ -82,8 +89,12 @@ class SymmetryFunctions(Fingerprint):
         angular: Sequence[AngularFunction],
         species: Sequence[str] | None,
         table: Tensor | None,
+        tolerance: float | None = None,
     ) -> None:
-        """Set the functions, and either the species or the table of channel weights, (119, n)."""
+        """Set the functions, and either the species or the table of channel weights, (119, n).
+
+        With a tolerance, functions that are not exact without pairs are approximated.
+        """
         self.radial, self.angular = tuple(radial), tuple(angular)
         if species is not None:
             self.species = tuple(sorted(elements.atomic_number[symbol] for symbol in species))
@@ -97,6 +108,21 @@ class SymmetryFunctions(Fingerprint):
             self.species = None
             self.pairs = tuple((c, c) for c in range(table.shape[1]))
         self.register_buffer("table", table)
+        self.approximation = None
+        if tolerance is not None and not all(function.exact for function in self.angular):
+            from atomprint.fingerprints.low_rank import low_rank
+
+            self.approximation = low_rank(self.angular, self.cutoff, tolerance)
+
+    @property
+    def approximation_error(self) -> tuple[float, ...]:
+        """For every angular function the largest error of one pair of neighbours of weight 1.
+
+        All zero without approximation; see :class:`~atomprint.fingerprints.low_rank.LowRank`.
+        """
+        if self.approximation is None:
+            return (0.0,) * len(self.angular)
+        return self.approximation.errors
 
     def check_species(self, numbers: Tensor) -> None:
         """Refuse elements that are not among the species."""
@@ -123,6 +149,9 @@ class SymmetryFunctions(Fingerprint):
             packed = chunks.pack(torch.cat([graph.distances[:, None], weights], dim=1))
             values = radial_values(packed[:, 0], self.radial, self.cutoff)
             rows_radial = chunks.sum_outer(packed[:, 1:], values)
+        if self.approximation is not None:
+            sums = self.approximation.sums(graph, weights, self.pairs)
+            return torch.cat([rows_radial.flatten(1), sums.flatten(1)], dim=1)
         exact = [k for k, function in enumerate(self.angular) if function.exact]
         other = [k for k, function in enumerate(self.angular) if not function.exact]
         parts = []
@@ -248,6 +277,10 @@ class SymmetryFunctions(Fingerprint):
 
     def expansion(self) -> "Expansion | None":
         """The same as an expansion in spherical harmonics; None if some column is not of it."""
+        if self.approximation is not None:
+            from atomprint.fingerprints.kernels.low_rank_expansion import low_rank_expansion
+
+            return low_rank_expansion(self, self.approximation)
         if not all(function.exact for function in self.angular):
             return None
         from atomprint.fingerprints.kernels.symmetry_expansion import expansion_of

@@ -9,7 +9,7 @@ import torch
 
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers
-from atomprint.fingerprints.kernels.symmetry_expansion import cubics, expansion_of
+from atomprint.fingerprints.kernels.symmetry_expansion import cubics
 from atomprint.fingerprints.kernels.triplet_loops import ABSENT, POLYNOMIAL, TABLE
 from atomprint.fingerprints.kernels.triplet_runs import pull_run, rows_run
 from atomprint.ground.vectors import LANES
@@ -26,10 +26,11 @@ _LARGEST_DEGREE = 24
 
 def symmetry_kernel(fingerprint: "SymmetryFunctions") -> FusedKernel:
     """The fastest kernel of a fingerprint: by expansion where that is exact, or by triplets."""
-    if all(function.exact for function in fingerprint.angular):
+    expansion = fingerprint.expansion()
+    if expansion is not None:
         from atomprint.fingerprints.kernels.quadratic import QuadraticKernel
 
-        kernel: FusedKernel = QuadraticKernel(expansion_of(fingerprint))
+        kernel: FusedKernel = QuadraticKernel(expansion)
     else:
         kernel = TripletKernel(fingerprint)
     return kernel if fingerprint.species is None else _OfSpecies(fingerprint, kernel)
