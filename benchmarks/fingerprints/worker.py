@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-PART = {"bench300": 30, "mp": 500}
+PART = {"bench300": 300, "mp": 500}
 SLOW_PART = {"bench300": 30, "mp": 100}
 """Crystals of a part where the peer is slow."""
 DTYPES = ("float32", "float64")
@@ -40,8 +40,7 @@ def timed_set(case, ours, peer, frames, name, n_parts):
     from structures import cover, n_atoms
 
     size = (SLOW_PART if case.slow_peer else PART)[name]
-    n_parts = min(n_parts, len(frames) // size)
-    parts = [frames[k * size : (k + 1) * size] for k in range(n_parts)]
+    parts = list(fresh_parts(frames, size, n_parts))
     programs = {dtype: bind(ours, dtype) for dtype in DTYPES} | {"peer": peer}
     # Compiled, tables of every element made, caches filled; a first call is measured by itself.
     warm = cover(frames)
@@ -51,7 +50,7 @@ def timed_set(case, ours, peer, frames, name, n_parts):
     seconds = interleaved(programs, parts)
     atoms = [n_atoms(part) for part in parts]
     return {
-        "n_parts": n_parts,
+        "n_parts": len(parts),
         "crystals_per_part": size,
         "n_atoms": sum(atoms),
         "us_per_atom": {
@@ -62,6 +61,17 @@ def timed_set(case, ours, peer, frames, name, n_parts):
         "ratio_cpu": {d: spread(ratios(seconds["peer"]["cpu"], seconds[d]["cpu"])) for d in DTYPES},
         "difference": differences(case, ours, peer, parts),
     }
+
+
+def fresh_parts(frames, size, n_parts):
+    """Parts of one size; when all crystals have been in one, they come again in another order."""
+    rng = np.random.default_rng(0)
+    left = list(frames)
+    for _ in range(n_parts):
+        if len(left) < size:
+            left = [frames[k] for k in rng.permutation(len(frames))]
+        yield left[:size]
+        left = left[size:]
 
 
 def bind(ours, dtype, threads=1):

@@ -40,8 +40,7 @@ _REFERENCE_EDGE = 6000
 _BLOCK_EDGES = 60_000
 # A block has a price of its own, that of some thousand edges.
 _FEWEST_EDGES = 16_000.0
-# Blocks that the memory must hold at once. The cuts do not depend on the number of threads, so that
-# sums over the atoms of a large crystal do not either.
+# Blocks that the memory must hold at once.
 _BLOCKS_AT_ONCE = 8
 
 
@@ -218,17 +217,21 @@ def _estimate_edges(crystals: Sequence[Crystal], cutoff: float) -> Array:
 
 def _plan(
     crystals: Sequence[Crystal], edges: Array, row_bytes: float, edge_bytes: float, limit: float,
-    most_edges: float, split: bool,
+    most_edges: float, split: float | None,
 ) -> Iterator[_Run]:  # fmt: skip
-    """Cut crystals into runs that stay below a limit of bytes and of edges, in order."""
+    """Cut crystals into runs that stay below a limit of bytes and of edges, in order.
+
+    A crystal of more than ``split`` edges is cut into runs of its atoms, None: never. Where it is
+    cut does not depend on the threads, so that sums over its atoms do not either.
+    """
     first, used, used_edges = 0, 0.0, 0.0
     for index, crystal in enumerate(crystals):
         size = crystal.n_atoms * row_bytes + edges[index] * edge_bytes
         if index > first and (used + size > limit or used_edges + edges[index] > most_edges):
             yield _Run(first, index, 0, -1, used)
             first, used, used_edges = index, 0.0, 0.0
-        if split and (size > limit or edges[index] > most_edges):
-            parts = max(size / limit, edges[index] / most_edges)
+        if split is not None and (size > limit or edges[index] > split):
+            parts = max(size / limit, edges[index] / split)
             step = max(1, int(crystal.n_atoms / parts))
             for start in range(0, crystal.n_atoms, step):
                 stop = min(start + step, crystal.n_atoms)
@@ -252,7 +255,9 @@ def _compute_fused(
     edges = _estimate_edges(crystals, cutoff)
     row_bytes = 2.0 * np.dtype(dtype).itemsize * sum(fp.n_features for fp in fingerprints) + 64
     limit = budget / _BLOCKS_AT_ONCE
-    most = min(float(_BLOCK_EDGES), max(edges.sum() / 32, _FEWEST_EDGES))
+    # Threads share blocks: with several of them, blocks are smaller, so that none waits long.
+    shared = max(edges.sum() / (16 * n_threads), _FEWEST_EDGES)
+    most = float(_BLOCK_EDGES) if n_threads == 1 else min(float(_BLOCK_EDGES), shared)
     poolers = [Pooler(fp, crystals, dtype) for fp in fingerprints]
 
     def rows_of(run: _Run) -> list[Array]:
@@ -260,7 +265,7 @@ def _compute_fused(
         return [kernel.rows(block, 1) for kernel in kernels if kernel is not None]
 
     for passing in range(max(pooler.n_passes for pooler in poolers)):
-        runs = _plan(crystals, edges, row_bytes, _FUSED_EDGE, limit, most, split=True)
+        runs = _plan(crystals, edges, row_bytes, _FUSED_EDGE, limit, most, split=_BLOCK_EDGES)
         if passing:  # only of crystals that were cut into runs the rows are wanted again
             runs = (run for run in runs if run.stop >= 0)
         for run, blocks in _in_order(rows_of, runs, n_threads, budget):
@@ -388,7 +393,7 @@ def _compute_plain(
     edges = _estimate_edges(crystals, cutoff)
     width = max(fp.n_features for fp in fingerprints)
     row_bytes = 3.0 * np.dtype(dtype).itemsize * width + 64
-    runs = _plan(crystals, edges, row_bytes, _REFERENCE_EDGE, budget, np.inf, split=False)
+    runs = _plan(crystals, edges, row_bytes, _REFERENCE_EDGE, budget, np.inf, split=None)
     modules = [fp.to(device) for fp in fingerprints]
     parts: list[list[Array]] = [[] for _ in modules]
     before = torch.get_num_threads()
