@@ -4,9 +4,9 @@
 
 Needs the peers in the same environment, see ``peers.txt``. Every row is a process of its own, bound
 to one core, with one thread for every library. In it atomprint (float32 and float64) and the peer
-take turns on parts of two sets of crystals: 300 of 34 prototypes with 89 elements (as a whole, in another
-order each time), and 500 at a time of 5,000 drawn from the Materials Project; fewer where the peer is
-slow. Both get the same list of ASE Atoms, both start from positions
+take turns on parts of two sets of crystals: 300 of 34 prototypes with 89 elements (as a whole, in
+another order each time), and 500 at a time of 5,000 drawn from the Materials Project; fewer where
+the peer is slow. Both get the same list of ASE Atoms, both start from positions
 (the neighbour list is part of every time), and both return an array. The ratio is taken part by
 part. Numbers are compared too: it is the same thing that is timed.
 

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 PART = {"bench300": 300, "mp": 500}
 SLOW_PART = {"bench300": 30, "mp": 100}
 """Crystals of a part where the peer is slow."""
@@ -183,7 +185,6 @@ def resident(peak, reset=False):
 
 def stages(case, data, n_parts):
     """Where the time goes: microseconds per atom of the search, the kernel and the whole call."""
-    import numpy as np
     from timing import spread
 
     import structures
