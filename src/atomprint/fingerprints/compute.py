@@ -256,7 +256,7 @@ def _compute_fused(
     row_bytes = 2.0 * np.dtype(dtype).itemsize * sum(fp.n_features for fp in fingerprints) + 64
     limit = budget / _BLOCKS_AT_ONCE
     # Threads share blocks: with several of them, blocks are smaller, so that none waits long.
-    shared = max(edges.sum() / (16 * n_threads), _FEWEST_EDGES)
+    shared = max(edges.sum() / (8 * n_threads), _FEWEST_EDGES)
     most = float(_BLOCK_EDGES) if n_threads == 1 else min(float(_BLOCK_EDGES), shared)
     poolers = [Pooler(fp, crystals, dtype) for fp in fingerprints]
 
