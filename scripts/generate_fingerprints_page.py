@@ -27,7 +27,7 @@ def load(name: str) -> dict[str, Any]:
 
 def times(value: float) -> str:
     """Write a ratio: two digits below 10, else none after the point."""
-    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+    return f"{value:.1f}" if value < 20 else f"{value:.0f}"
 
 
 def digits(value: float) -> str:
@@ -250,11 +250,12 @@ def page(speed: dict[str, Any], accuracy: dict[str, Any]) -> str:
             "## On one thread, beside other programs",
             "How many times as fast as the peer: median over parts of the data, quartiles in "
             "brackets. Both programs run in one process, bound to one core, with one thread for "
-            "every library, and take turns on parts of the data that neither has seen. Both get a "
+            "every library, and take turns on the same parts of the data. Both get a "
             "list of ASE Atoms, and the neighbour list is in every time. The peers compute in "
             "float64 and are called in the fastest way they offer. Where the peer has no fixed "
-            "width over many elements, all atoms are made one species for both. Parts are 30 and "
-            "500 crystals; 100 in place of 500 where the peer is slow (EAD, ADF, all together).",
+            "width over many elements, all atoms are made one species for both. Parts are all "
+            "300 prototypes, in another order each time, and 500 crystals of MP; 30 and 100 where "
+            "the peer is slow (EAD, ADF, all together).",
             "![Times as fast as the peer](fingerprints-speed.svg)",
             speed_table(speed),
             missed(speed),
