@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atomprint.fingerprints.kernels.bridge import block_of_graph
+from atomprint.ground import elements
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.graph import GraphBatch
@@ -18,7 +19,7 @@ from tests.contracts.test_fingerprints import MEMBERS
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
-def crystals():
+def crystals(fingerprint=None):
     """Those of the laws, and some at random: many elements, a lone atom, tiny and long cells."""
     rng = np.random.default_rng(5)
     found = sample_crystals()
@@ -26,6 +27,11 @@ def crystals():
         cell = rng.normal(scale=0.7, size=(3, 3)) + np.eye(3) * (2.5 + 1.6 * n ** (1 / 3))
         sites = rng.uniform(size=(n, 3))
         found.append(Crystal.make(f"r{k}", rng.integers(1, 90, n), cell, frac=sites))
+    species = getattr(getattr(fingerprint, "settings", None), "species", None)
+    if species:
+        # Elements that are not listed are refused: others of the list take their place.
+        listed = np.array([elements.symbols.index(symbol) for symbol in species])
+        found = [replace(c, numbers=listed[c.numbers % len(listed)]) for c in found]
     found.append(Crystal.make("lone", [14], np.eye(3) * 40.0, frac=[[0.1, 0.2, 0.3]]))
     return found
 
@@ -57,7 +63,7 @@ def test_fused_rows_are_those_of_the_reference(member, dtype):
     fingerprint = fused(member)
     if dtype == torch.float32 and "float32" in fingerprint.exempt:
         pytest.skip(f"exempt: {fingerprint.exempt['float32']}")
-    graph = GraphBatch.from_crystals(crystals(), fingerprint.cutoff + 0.7, dtype)
+    graph = GraphBatch.from_crystals(crystals(fingerprint), fingerprint.cutoff + 0.7, dtype)
     with torch.no_grad():
         wanted, found = fingerprint.reference(graph), fingerprint(graph)
     assert found.shape == wanted.shape
@@ -72,7 +78,7 @@ def test_fused_gradients_are_those_of_the_reference(member):
         pytest.skip("this kernel has no gradient")
     if any(p.requires_grad for p in fingerprint.parameters()):
         pytest.skip("learnable weights have the reference only")
-    graph = GraphBatch.from_crystals(crystals(), fingerprint.cutoff, torch.float64)
+    graph = GraphBatch.from_crystals(crystals(fingerprint), fingerprint.cutoff, torch.float64)
     graph = graph.with_geometry(graph.positions.requires_grad_(), graph.cells.requires_grad_())
     inputs = [graph.positions, graph.cells]
     rows = fingerprint.reference(graph)
@@ -88,7 +94,7 @@ def test_fused_gradients_are_those_of_the_reference(member):
 @pytest.mark.parametrize("member", MEMBERS)
 def test_threads_do_not_change_a_bit(member):
     fingerprint = fused(member)
-    graph = GraphBatch.from_crystals(crystals(), fingerprint.cutoff, torch.float64)
+    graph = GraphBatch.from_crystals(crystals(fingerprint), fingerprint.cutoff, torch.float64)
     before = torch.get_num_threads()
     try:
         rows = []
@@ -105,7 +111,7 @@ def test_threads_do_not_change_a_bit(member):
 @pytest.mark.parametrize("member", MEMBERS)
 def test_kernels_leave_out_what_lies_beyond_their_cutoff(member, element):
     fingerprint = fused(member)
-    given = crystals()
+    given = crystals(fingerprint)
     if element == "one":
         given = [replace(c, numbers=np.full_like(c.numbers, 14)) for c in given]
     rows = []
