@@ -22,8 +22,9 @@ def test_agrees_with_the_slow_loop(name, cutoff_function):
     common = {"cutoff": 4.1, "cutoff_function": cutoff_function, "channels": CHANNELS}
     table = channel_table(CHANNELS).numpy()[crystal.numbers]
     moments = [reference.adf_moments(crystal, w, 4.1, 12, taper) for w in table.T]
-    found = values(ADFSettings(l_max=12, **common), crystal)
-    np.testing.assert_allclose(found, np.concatenate(moments, axis=1), rtol=0, atol=1e-10)
+    for path, tolerance in (("reference", 1e-11), ("fused", 1e-10)):
+        found = values(ADFSettings(l_max=12, **common), crystal, path=path)
+        np.testing.assert_allclose(found, np.concatenate(moments, axis=1), rtol=0, atol=tolerance)
     counts = [reference.adf_histogram(crystal, w, 4.1, 30, taper) for w in table.T]
     found = values(ADFSettings(form="histogram", n_bins=30, **common), crystal)
     np.testing.assert_allclose(found, np.concatenate(counts, axis=1), rtol=0, atol=1e-11)

@@ -53,7 +53,9 @@ def test_dimer():
     settings = EADSettings(channels=("Z",), scale_channels=False, shells=(1.5,), eta=2.0)
     g = math.exp(-2.0 * (r - 1.5) ** 2) * 0.5 * (math.cos(math.pi * r / 6) + 1)
     wanted = [[(z * g) ** 2 * r ** (2 * degree) for degree in range(4)] for z in (8, 6)]
-    np.testing.assert_allclose(values(settings, dimer), wanted, rtol=1e-10)
+    for path, tolerance in (("reference", 1e-12), ("fused", 1e-10)):
+        found = values(settings, dimer, path=path)
+        np.testing.assert_allclose(found, wanted, rtol=tolerance)
 
 
 def test_default_shells_stand_one_spacing_apart_below_the_cutoff():

@@ -1,7 +1,7 @@
 """The innermost loop, written for vector registers: sums of outer products.
 
 Numba's own loops keep sums over neighbours in memory; here 8 radial functions times up to 13
-harmonics stay in registers while the neighbours pass by, which is three times as fast.
+harmonics stay in registers while the neighbours pass by.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,6 @@ from atomprint.ground.vectors import LANES
 
 BATCH = 64
 """Neighbours taken at a time: what is made of them stays in the first-level cache."""
-
-MAX_ROWS = 13
-"""Most harmonics of one tile: with a vector each they just fit into 16 registers."""
 
 # A fused multiply-add takes four cycles and two start in each: eight sums hide the wait.
 _SUMS_IN_FLIGHT = 8
