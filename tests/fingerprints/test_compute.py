@@ -65,16 +65,16 @@ def test_a_small_memory_cuts_a_large_crystal_and_changes_nothing(pool, monkeypat
     crystals = engine.as_crystals(atoms, 1.0).crystals
     graph = GraphBatch.from_crystals(crystals, fp.cutoff, torch.float64)
     runs = []
-    plan = engine._plan
+    plan = engine.plan
 
     def counted(*args, **keywords):
         for run in plan(*args, **keywords):
             runs.append(run)
             yield run
 
-    monkeypatch.setattr(engine, "_plan", counted)
+    monkeypatch.setattr(engine, "plan", counted)
     found = fp.compute(atoms, memory=0.2)
-    assert sum(run.stop >= 0 and run.first == 0 for run in runs) > 5
+    assert sum(run.is_cut and run.first == 0 for run in runs) > 5
     wanted = fp.reference(graph).numpy()
     n = len(fp.labels()) // len(pool)
     for k, name in enumerate(pool):

@@ -2,33 +2,28 @@
 
 Crystals are cut into blocks, a huge crystal into runs of its atoms. A block is searched for
 neighbours once, at the largest cutoff of the fingerprints asked for, and handed to the fused kernel
-of each. Blocks are what threads share. Fingerprints without a fused kernel are computed from graphs
-in plain PyTorch, and on another device all are.
+of each. Blocks are what threads share; while they compute, the next crystals are made ready.
+Fingerprints without a fused kernel are computed from graphs in plain PyTorch, and on another device
+all are.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from queue import SimpleQueue
+from threading import Condition, Thread
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from atomprint.fingerprints.base import Fingerprint, Path, Per
+from atomprint.fingerprints.blocks import Array, Dtype, Flat, Run, edge_block, plan
 from atomprint.fingerprints.pooling import Pooler
-from atomprint.ground.elements import MAX_Z
 from atomprint.ground.errors import UsageError
-from atomprint.structures.convert import as_crystals
+from atomprint.structures.convert import as_crystals, count_atoms, listed
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.graph import GraphBatch
 
-if TYPE_CHECKING:
-    from atomprint.fingerprints.kernels.edges import EdgeBlock
-
-Array = npt.NDArray[Any]
-Dtype = Literal["float32", "float64"]
 DEFAULT_MEMORY = 256
 """MiB of working memory, beside the input and the result."""
 
@@ -42,17 +37,11 @@ _BLOCK_EDGES = 60_000
 _FEWEST_EDGES = 16_000.0
 # Blocks that the memory must hold at once.
 _BLOCKS_AT_ONCE = 8
+# Structures converted at a time: few enough that threads do not wait for the first ones.
+_CHUNK = 256
 
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Crystals ``first`` to ``last``, or atoms ``start`` to ``stop`` of a single one; in bytes."""
-
-    first: int
-    last: int
-    start: int
-    stop: int
-    size: float
+Sums = list[Array | None]
+"""Of each fused fingerprint what a run of a cut crystal adds to its pools; None for all others."""
 
 
 def compute(
@@ -102,38 +91,11 @@ def compute(
     UsageError
         If the fused path is asked for and a fingerprint has none, or a number makes no sense.
     """
-    wanted = [fp if per is None else fp.with_per(per) for fp in fingerprints]
-    for name, value in (("threads", threads), ("memory", memory)):
-        if value is not None and not value > 0:
-            raise UsageError(f"{name}={value} is not above 0; leave it out for the default")
-    if dtype not in ("float32", "float64"):
-        raise UsageError(f"dtype {dtype!r} is not known; choose float32 or float64")
-    n_threads = threads or torch.get_num_threads()
-    numbers = [c.numbers for c in crystals] or [np.ones(0, dtype=np.int64)]
-    present = torch.from_numpy(np.unique(np.concatenate(numbers)))
-    for fp in wanted:
-        fp.check_elements(present)
-    budget = (memory or DEFAULT_MEMORY) * 2**20
-    fused = [k for k, fp in enumerate(wanted) if _is_fused(fp, path or fp.path, device)]
-    plain = [k for k in range(len(wanted)) if k not in fused]
-    results: list[Array] = [np.zeros((0, fp.n_features), dtype=dtype) for fp in wanted]
-    # Progress counts crystals once, in the slower of the two programs.
-    report = progress or _ignore
-    with torch.inference_mode():
-        if fused:
-            done = _compute_fused(
-                [wanted[k] for k in fused], crystals, dtype, n_threads, budget,
-                _ignore if plain else report,
-            )  # fmt: skip
-            for k, rows in zip(fused, done, strict=True):
-                results[k] = rows
-        if plain:
-            done = _compute_plain(
-                [wanted[k] for k in plain], crystals, dtype, n_threads, budget, device, report
-            )
-            for k, rows in zip(plain, done, strict=True):
-                results[k] = rows
-    return results
+    chunks = (crystals[k : k + _CHUNK] for k in range(0, len(crystals), _CHUNK))
+    return _compute(
+        fingerprints, chunks, [c.n_atoms for c in crystals], dtype=dtype, per=per, path=path,
+        threads=threads, memory=memory, device=device, progress=progress,
+    )  # fmt: skip
 
 
 def compute_many(
@@ -167,26 +129,93 @@ def compute_many(
     """
     if not fingerprints:
         raise UsageError("there is no fingerprint to compute; give at least one")
-    converted = as_crystals(structures, max(fp.cutoff for fp in fingerprints))
-    refuse_boxed(fingerprints, converted.boxed)
-    return compute(fingerprints, converted.crystals, per=per, **options)
+    given = listed(structures)
+    reach = max(fp.cutoff for fp in fingerprints)
+
+    def chunks() -> Iterator[Sequence[Crystal]]:
+        for first in range(0, len(given), _CHUNK):
+            converted = as_crystals(given[first : first + _CHUNK], reach, first)
+            refuse_boxed(fingerprints, converted.boxed, first)
+            yield converted.crystals
+
+    counts = [count_atoms(structure, index) for index, structure in enumerate(given)]
+    return _compute(fingerprints, chunks(), counts, per=per, **options)
 
 
-def refuse_boxed(fingerprints: Sequence[Fingerprint], boxed: Sequence[bool]) -> None:
+def refuse_boxed(
+    fingerprints: Sequence[Fingerprint], boxed: Sequence[bool], first: int = 0
+) -> None:
     """Refuse structures that have no density where a fingerprint divides by it.
+
+    Parameters
+    ----------
+    fingerprints
+        What is to be computed.
+    boxed
+        Whether each structure was given a box.
+    first
+        Index of the first of them, for messages.
 
     Raises
     ------
     UsageError
         With the first such structure.
     """
+    if not any(boxed):
+        return
     for fp in fingerprints:
-        if fp.needs_volume and any(boxed):
+        if fp.needs_volume:
             raise UsageError(
-                f"fingerprint {fp.kind}: structure {list(boxed).index(True)} does not repeat in "
-                "all directions and has no density to divide by; give it a cell and pbc=True, or "
-                "settings that do not divide by the density"
+                f"fingerprint {fp.kind}: structure {first + list(boxed).index(True)} does not "
+                "repeat in all directions and has no density to divide by; give it a cell and "
+                "pbc=True, or settings that do not divide by the density"
             )
+
+
+def _compute(
+    fingerprints: Sequence[Fingerprint], chunks: Iterable[Sequence[Crystal]],
+    counts: Sequence[int], *, dtype: Dtype = "float64", per: Per | None = None,
+    path: Path | None = None, threads: int | None = None, memory: float | None = None,
+    device: str = "cpu", progress: Callable[[int], None] | None = None,
+) -> list[Array]:  # fmt: skip
+    """Do what :func:`compute` does with crystals that come in chunks, of so many atoms each."""
+    for name, value in (("threads", threads), ("memory", memory)):
+        if value is not None and not value > 0:
+            raise UsageError(f"{name}={value} is not above 0; leave it out for the default")
+    if dtype not in ("float32", "float64"):
+        raise UsageError(f"dtype {dtype!r} is not known; choose float32 or float64")
+    wanted = [fp if per is None else fp.with_per(per) for fp in fingerprints]
+    n_threads = threads or torch.get_num_threads()
+    budget = (memory or DEFAULT_MEMORY) * 2**20
+    fused = [_is_fused(fp, path or fp.path, device) for fp in wanted]
+    fast = [fp for fp, is_fused in zip(wanted, fused, strict=True) if is_fused]
+    plain = [fp for fp, is_fused in zip(wanted, fused, strict=True) if not is_fused]
+    report = progress or _ignore
+    flats = _flats(wanted, chunks)
+    with torch.inference_mode():
+        if plain:  # they need the crystals once more
+            kept = list(flats)
+            # Progress counts crystals once, in the slower of the two programs.
+            quick = _compute_fused(fast, iter(kept), counts, dtype, n_threads, budget, _ignore)
+            slow = _compute_plain(plain, kept, dtype, n_threads, budget, device, report)
+        else:
+            quick = _compute_fused(fast, flats, counts, dtype, n_threads, budget, report)
+            slow = []
+    return [quick.pop(0) if is_fused else slow.pop(0) for is_fused in fused]
+
+
+def _flats(
+    fingerprints: Sequence[Fingerprint], chunks: Iterable[Sequence[Crystal]]
+) -> Iterator[Flat]:
+    """Make crystals ready chunk by chunk, when their elements are known to all fingerprints."""
+    before = 0
+    for crystals in chunks:
+        flat = Flat.of(crystals, before)
+        present = torch.from_numpy(np.unique(flat.numbers))
+        for fp in fingerprints:
+            fp.check_elements(present)
+        before += len(crystals)
+        yield flat
 
 
 def _ignore(done: int) -> None:
@@ -207,204 +236,181 @@ def _is_fused(fingerprint: Fingerprint, path: Path, device: str) -> bool:
     return path != "reference" and not missing
 
 
-def _estimate_edges(crystals: Sequence[Crystal], cutoff: float) -> Array:
-    """Edges of every crystal if its density were uniform, ``(n_crystals,)``, at least its atoms."""
-    counts = np.array([c.n_atoms for c in crystals], dtype=np.float64)
-    cells = np.stack([c.cell for c in crystals]) if crystals else np.zeros((0, 3, 3))
-    volumes = np.maximum(np.abs(np.linalg.det(cells)), 1e-3)
-    return np.asarray(np.maximum(counts**2 / volumes * 4.19 * cutoff**3, counts))
-
-
-def _plan(
-    crystals: Sequence[Crystal], edges: Array, row_bytes: float, edge_bytes: float, limit: float,
-    most_edges: float, split: float | None,
-) -> Iterator[_Run]:  # fmt: skip
-    """Cut crystals into runs that stay below a limit of bytes and of edges, in order.
-
-    A crystal of more than ``split`` edges is cut into runs of its atoms, None: never. Where it is
-    cut does not depend on the threads, so that sums over its atoms do not either.
-    """
-    first, used, used_edges = 0, 0.0, 0.0
-    for index, crystal in enumerate(crystals):
-        size = crystal.n_atoms * row_bytes + edges[index] * edge_bytes
-        if index > first and (used + size > limit or used_edges + edges[index] > most_edges):
-            yield _Run(first, index, 0, -1, used)
-            first, used, used_edges = index, 0.0, 0.0
-        if split is not None and (size > limit or edges[index] > split):
-            parts = max(size / limit, edges[index] / split)
-            step = max(1, int(crystal.n_atoms / parts))
-            for start in range(0, crystal.n_atoms, step):
-                stop = min(start + step, crystal.n_atoms)
-                yield _Run(index, index + 1, start, stop, size * (stop - start) / crystal.n_atoms)
-            first, used, used_edges = index + 1, 0.0, 0.0
-            continue
-        used, used_edges = used + size, used_edges + edges[index]
-    if first < len(crystals):
-        yield _Run(first, len(crystals), 0, -1, used)
-
-
 def _compute_fused(
-    fingerprints: Sequence[Fingerprint], crystals: Sequence[Crystal], dtype: Dtype,
-    n_threads: int, budget: float, report: Callable[[int], None],
+    fingerprints: Sequence[Fingerprint], flats: Iterator[Flat], counts: Sequence[int],
+    dtype: Dtype, n_threads: int, budget: float, report: Callable[[int], None],
 ) -> list[Array]:  # fmt: skip
     """Rows by the fused kernels, blocks shared by threads."""
+    if not fingerprints:
+        return []
     # Made before threads start, so that each is made once.
-    kernels = [fp.kernel for fp in fingerprints]
+    kernels = [kernel for fp in fingerprints if (kernel := fp.kernel) is not None]
+    poolers = [Pooler(fp, counts, dtype) for fp in fingerprints]
     cutoff = max(fp.cutoff for fp in fingerprints)
-    flat = _Flat.of(crystals)
-    edges = _estimate_edges(crystals, cutoff)
     row_bytes = 2.0 * np.dtype(dtype).itemsize * sum(fp.n_features for fp in fingerprints) + 64
-    limit = budget / _BLOCKS_AT_ONCE
-    # Threads share blocks: with several of them, blocks are smaller, so that none waits long.
-    shared = max(edges.sum() / (8 * n_threads), _FEWEST_EDGES)
-    most = float(_BLOCK_EDGES) if n_threads == 1 else min(float(_BLOCK_EDGES), shared)
-    poolers = [Pooler(fp, crystals, dtype) for fp in fingerprints]
+    n_atoms = sum(counts)
+    cut: list[Run] = []
 
-    def rows_of(run: _Run) -> list[Array]:
-        block = edge_block(flat, cutoff, dtype, run)
-        return [kernel.rows(block, 1) for kernel in kernels if kernel is not None]
+    def runs_of(flat: Flat) -> list[Run]:
+        edges = flat.expected_edges(cutoff)
+        most = float(_BLOCK_EDGES)
+        if n_threads > 1:  # blocks are smaller where there are few, so that no thread waits long
+            of_all = edges.sum() * n_atoms / len(flat.numbers)
+            most = min(most, max(of_all / (8 * n_threads), _FEWEST_EDGES))
+        limit = budget / _BLOCKS_AT_ONCE
+        runs = plan(flat, edges, row_bytes, _FUSED_EDGE, limit, most, split=_BLOCK_EDGES)
+        return list(runs)
 
-    for passing in range(max(pooler.n_passes for pooler in poolers)):
-        runs = _plan(crystals, edges, row_bytes, _FUSED_EDGE, limit, most, split=_BLOCK_EDGES)
-        if passing:  # only of crystals that were cut into runs the rows are wanted again
-            runs = (run for run in runs if run.stop >= 0)
-        for run, blocks in _in_order(rows_of, runs, n_threads, budget):
-            for pooler, rows in zip(poolers, blocks, strict=True):
-                pooler.add(rows, run.first, run.last, run.start, passing)
-            if passing == 0:
-                report(run.last)
-        for pooler in poolers:
-            pooler.end_pass(passing)
-        if not any(pooler.needs_more for pooler in poolers):
-            break
-    return [pooler.values for pooler in poolers]
+    def work(run: Run, passing: int) -> Sums:
+        block = edge_block(run, cutoff, dtype)
+        pairs = zip(poolers, kernels, strict=True)
+        return [pooler.take(kernel, block, run, passing) for pooler, kernel in pairs]
+
+    def merge(groups: Iterator[Sequence[Run]], passing: int) -> Iterator[Run]:
+        for run, sums in _in_order(lambda run: work(run, passing), groups, n_threads, budget):
+            for pooler, part in zip(poolers, sums, strict=True):
+                if part is not None:
+                    pooler.merge(part, run, passing)
+            yield run
+
+    for run in merge(map(runs_of, flats), passing=0):
+        if run.is_cut:
+            cut.append(run)
+        report(run.flat.before + run.last)
+    if any(pooler.needs_moments for pooler in poolers):  # now that the means are known
+        for _ in merge(iter([cut]), passing=1):
+            pass
+    return [pooler.result() for pooler in poolers]
 
 
 def _in_order(
-    work: Callable[[_Run], list[Array]], runs: Iterator[_Run], n_threads: int, budget: float
-) -> Iterator[tuple[_Run, list[Array]]]:
+    work: Callable[[Run], Sums], groups: Iterator[Sequence[Run]], n_threads: int, budget: float
+) -> Iterator[tuple[Run, Sums]]:
     """Do work on threads and give the results in order; never more at a time than the budget."""
     if n_threads <= 1:
-        for run in runs:
-            yield run, work(run)
+        for group in groups:
+            for run in group:
+                yield run, work(run)
         return
-    waiting: deque[tuple[_Run, Future[list[Array]]]] = deque()
-    in_work = 0.0
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="atomprint") as pool:
+    shared = _Shared(groups, n_threads, budget)
+    results: SimpleQueue[tuple[int, Run, Sums] | BaseException | None] = SimpleQueue()
 
-        def collect() -> tuple[_Run, list[Array]]:
-            run, job = waiting.popleft()
-            return run, job.result()
-
+    def serve() -> None:
         try:
-            for run in runs:
-                while waiting and (in_work + run.size > budget or len(waiting) >= 2 * n_threads):
-                    in_work -= waiting[0][0].size
-                    yield collect()
-                waiting.append((run, pool.submit(work, run)))
-                in_work += run.size
-            while waiting:
-                yield collect()
-        finally:
-            for _, job in waiting:
-                job.cancel()
+            while (taken := shared.take()) is not None:
+                index, run = taken
+                sums = work(run)
+                shared.release(run)
+                results.put((index, run, sums))
+            results.put(None)
+        except BaseException as error:  # it is raised again where the results are wanted
+            results.put(error)
+
+    helpers = [Thread(target=serve, name=f"atomprint-{k}", daemon=True) for k in range(n_threads)]
+    for helper in helpers:
+        helper.start()
+    early: dict[int, tuple[Run, Sums]] = {}
+    wanted, working = 0, n_threads
+    try:
+        while working:
+            found = results.get()
+            if isinstance(found, BaseException):
+                raise found
+            if found is None:
+                working -= 1
+                continue
+            index, run, sums = found
+            early[index] = run, sums
+            while wanted in early:
+                yield early.pop(wanted)
+                wanted += 1
+    finally:
+        shared.stop()
+        for helper in helpers:
+            helper.join()
 
 
-@dataclass(frozen=True, slots=True)
-class _Flat:
-    """All crystals one after the other: blocks are views of these."""
+class _Shared:
+    """Runs that threads take one after the other.
 
-    numbers: Array
-    positions: Array
-    cells: Array
-    first_atom: Array
-    volumes: Array
-
-    @classmethod
-    def of(cls, crystals: Sequence[Crystal]) -> "_Flat":
-        counts = np.array([c.n_atoms for c in crystals], dtype=np.int64)
-        cells = np.stack([c.cell for c in crystals]) if crystals else np.zeros((0, 3, 3))
-        numbers = [c.numbers for c in crystals] or [np.zeros(0, dtype=np.int64)]
-        positions = [c.positions for c in crystals] or [np.zeros((0, 3))]
-        flat = np.concatenate(positions)
-        crystal_index = np.repeat(np.arange(len(crystals)), counts)
-        # Atoms far outside their cells are brought back, so that they cost no digits.
-        frac = np.einsum("ai,aij->aj", flat, np.linalg.inv(cells)[crystal_index])
-        outside = np.floor(frac)
-        if outside.any():
-            flat = flat - np.einsum("ai,aij->aj", outside, cells[crystal_index])
-        return cls(
-            numbers=np.concatenate(numbers),
-            positions=flat,
-            cells=cells,
-            first_atom=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            volumes=np.abs(np.linalg.det(cells)),
-        )
-
-
-def edge_block(flat: _Flat, cutoff: float, dtype: Dtype, run: _Run) -> "EdgeBlock":
-    """Search for the neighbours of a run of crystals or atoms, without making a graph.
-
-    Parameters
-    ----------
-    flat
-        All crystals.
-    cutoff
-        In Å.
-    dtype
-        Float type of the edges' vectors.
-    run
-        Which of them.
+    Crystals are made ready, a group of runs at a time, by a thread that finds few runs left; the
+    others go on with those.
     """
-    from atomprint.fingerprints.kernels.edges import EdgeBlock
-    from atomprint.structures.search import search
 
-    begin, end = int(flat.first_atom[run.first]), int(flat.first_atom[run.last])
-    first_atom = flat.first_atom[run.first : run.last + 1] - begin
-    start, stop = run.start, end - begin if run.stop < 0 else run.stop
-    numbers = flat.numbers[begin:end]
-    found = search(
-        flat.positions[begin:end], flat.cells[run.first : run.last], first_atom, cutoff,
-        start=start, stop=stop, dtype=dtype, with_shifts=False,
-    )  # fmt: skip
-    n_crystals = run.last - run.first
-    crystal_index = np.repeat(np.arange(n_crystals), np.diff(first_atom))
-    elements = crystal_index * (MAX_Z + 1) + numbers
-    composition = np.bincount(elements, minlength=n_crystals * (MAX_Z + 1))
-    return EdgeBlock(
-        numbers=numbers[start:stop],
-        first=found.first,
-        neighbor_numbers=numbers[found.neighbor_index],
-        vectors=found.vectors,
-        cutoff=cutoff,
-        crystal_index=crystal_index[start:stop],
-        composition=composition.reshape(n_crystals, MAX_Z + 1),
-        volumes=flat.volumes[run.first : run.last],
-    )
+    def __init__(self, groups: Iterator[Sequence[Run]], n_threads: int, budget: float) -> None:
+        self._groups, self._few, self._budget = groups, n_threads, budget
+        self._ready: deque[tuple[int, Run]] = deque()
+        self._n_made, self._in_work = 0, 0.0
+        self._making = self._exhausted = self._stopped = False
+        self._changed = Condition()
+
+    def take(self) -> tuple[int, Run] | None:
+        """Give the next run when the budget has room for it, with its number; None: no more."""
+        with self._changed:
+            while not self._stopped:
+                if len(self._ready) <= self._few and not self._making and not self._exhausted:
+                    self._make()
+                elif self._ready and self._has_room(self._ready[0][1]):
+                    index, run = self._ready.popleft()
+                    self._in_work += run.size
+                    return index, run
+                elif not self._ready and self._exhausted:
+                    return None
+                else:
+                    self._changed.wait()
+            return None
+
+    def release(self, run: Run) -> None:
+        """Give back the room of a run."""
+        with self._changed:
+            self._in_work -= run.size
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Give no more runs."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _has_room(self, run: Run) -> bool:
+        return not self._in_work or self._in_work + run.size <= self._budget
+
+    def _make(self) -> None:
+        """Make the next group ready, without the lock, so that others can go on."""
+        self._making = True
+        self._changed.release()
+        group: Sequence[Run] | None = None
+        try:
+            group = next(self._groups, None)
+        finally:  # after an error nothing more can come
+            self._changed.acquire()
+            self._making, self._exhausted = False, group is None
+            self._ready.extend(enumerate(group or (), self._n_made))
+            self._n_made += len(group or ())
+            self._changed.notify_all()
 
 
 def _compute_plain(
-    fingerprints: Sequence[Fingerprint], crystals: Sequence[Crystal], dtype: Dtype,
-    n_threads: int, budget: float, device: str, report: Callable[[int], None],
+    fingerprints: Sequence[Fingerprint], flats: Sequence[Flat], dtype: Dtype, n_threads: int,
+    budget: float, device: str, report: Callable[[int], None],
 ) -> list[Array]:  # fmt: skip
     """Rows in plain PyTorch, from one graph a block."""
     cutoff = max(fp.cutoff for fp in fingerprints)
     real = torch.float64 if dtype == "float64" else torch.float32
-    edges = _estimate_edges(crystals, cutoff)
-    width = max(fp.n_features for fp in fingerprints)
-    row_bytes = 3.0 * np.dtype(dtype).itemsize * width + 64
-    runs = _plan(crystals, edges, row_bytes, _REFERENCE_EDGE, budget, np.inf, split=None)
+    row_bytes = 3.0 * np.dtype(dtype).itemsize * max(fp.n_features for fp in fingerprints) + 64
     modules = [fp.to(device) for fp in fingerprints]
     parts: list[list[Array]] = [[] for _ in modules]
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
-        for run in runs:
-            graph = GraphBatch.from_crystals(crystals[run.first : run.last], cutoff, real)
-            graph = graph.to(device)
-            for module, rows in zip(modules, parts, strict=True):
-                rows.append(module.reference(graph).cpu().numpy())
-            report(run.last)
+        for flat in flats:
+            edges = flat.expected_edges(cutoff)
+            for run in plan(flat, edges, row_bytes, _REFERENCE_EDGE, budget, np.inf, split=None):
+                graph = GraphBatch.from_crystals(flat.crystals[run.first : run.last], cutoff, real)
+                graph = graph.to(device)
+                for module, rows in zip(modules, parts, strict=True):
+                    rows.append(module.reference(graph).cpu().numpy())
+                report(flat.before + run.last)
     finally:
         torch.set_num_threads(before)
     return [

@@ -53,15 +53,15 @@ class GMPKernel(FusedKernel):
         self._squared = slice(1 if orders[0] == -1 else 0, None)
         self._made: dict[Any, tuple[frozenset[int], QuadraticKernel]] = {}
 
-    def rows(self, block: EdgeBlock, n_threads: int = 1) -> Floats:
-        """Compute ``(n_centers, n_columns)``.
+    def rows(self, block: EdgeBlock, n_threads: int = 1, out: Floats | None = None) -> Floats:
+        """See :meth:`FusedKernel.rows`.
 
         Raises
         ------
         UsageError
             If an element has no Gaussians.
         """
-        values = self._kernel_of(block).rows(block, n_threads)
+        values = self._kernel_of(block).rows(block, n_threads, out)
         if not self.fingerprint.settings.square:
             lengths = values[:, self._squared]
             roots = np.sqrt(lengths + self._soft**2)

@@ -1,82 +1,83 @@
 """From blocks of atoms' rows to the result: atoms in order, or crystals pooled as they come."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from atomprint.fingerprints.base import Fingerprint
-from atomprint.structures.crystal import Crystal
+from atomprint.fingerprints.blocks import Array, Run
+from atomprint.fingerprints.kernels.base import FusedKernel
+from atomprint.fingerprints.kernels.edges import EdgeBlock
 
-Array = npt.NDArray[Any]
 _MOMENTS = {"variance": 2, "third": 3, "fourth": 4}
 
 
 class Pooler:
     """Collects the rows of a fingerprint, block after block, and pools those of crystals.
 
-    The same numbers as :func:`atomprint.fingerprints.base.pool_atoms`, with sums in float64. The
-    moments of a crystal whose atoms come in several runs need all rows a second time, when the
-    mean is known.
+    The same numbers as :func:`atomprint.fingerprints.base.pool_atoms`, with sums in float64. What
+    belongs to one block only is written by the thread that computed it (:meth:`take`); what runs of
+    a cut crystal add to its pools is merged in order (:meth:`merge`). The moments of such a crystal
+    need its rows a second time, when the mean is known.
 
     Parameters
     ----------
     fingerprint
         Whose rows.
-    crystals
-        All of them.
+    counts
+        Atoms of every crystal.
     dtype
         Float type of the result.
     """
 
-    def __init__(self, fingerprint: Fingerprint, crystals: Sequence[Crystal], dtype: str) -> None:
+    def __init__(self, fingerprint: Fingerprint, counts: Sequence[int], dtype: str) -> None:
         self.per = fingerprint.per
         self.pools = fingerprint.settings.pool
-        self.counts = np.array([c.n_atoms for c in crystals], dtype=np.int64)
+        self.counts = np.asarray(counts, dtype=np.int64)
         self.first_atom = np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64)
-        n_rows = int(self.first_atom[-1]) if self.per == "atom" else len(crystals)
-        self.values: Array = np.zeros((n_rows, fingerprint.n_features), dtype=dtype)
+        n_rows = int(self.first_atom[-1]) if self.per == "atom" else len(counts)
+        # Not zeroed: the thread that writes a row is the first to touch its memory.
+        self.values: Array = np.empty((n_rows, fingerprint.n_features), dtype=dtype)
         self.needs_moments = self.per == "crystal" and bool(set(self.pools) & set(_MOMENTS))
-        self.n_passes = 2 if self.needs_moments else 1
-        self.needs_more = False
-        # Sums over atoms of crystals that come in runs: index -> (sum, moments).
+        # Of crystals that come in runs, by index: sum over atoms, and moments (a row each).
         self._sums: dict[int, Array] = {}
-        self._moments: dict[int, dict[str, Array]] = {}
+        self._moments: dict[int, Array] = {}
 
-    def add(self, rows: Array, first: int, last: int, start: int, passing: int) -> None:
-        """Take the rows of crystals first to last, or a run of one crystal's atoms from start.
+    def take(self, kernel: FusedKernel, block: EdgeBlock, run: Run, passing: int) -> Array | None:
+        """Compute a block's rows and write what is complete; several threads may do so at once.
 
         Parameters
         ----------
-        rows
-            ``(n_centers, n_columns)``.
-        first, last
-            Crystals that the rows belong to.
-        start
-            First atom of the run, within its crystal; 0 for whole crystals.
+        kernel
+            Of this fingerprint.
+        block
+            The run's neighbours.
+        run
+            Whole crystals, or some atoms of one.
         passing
             0, or 1 in the second pass.
+
+        Returns
+        -------
+        Array or None
+            What :meth:`merge` wants of a run of a cut crystal.
         """
+        first, last = run.flat.before + run.first, run.flat.before + run.last
         if self.per == "atom":
             if passing == 0:
-                begin = int(self.first_atom[first]) + start
-                self.values[begin : begin + len(rows)] = rows
-            return
-        whole = len(rows) == int(self.first_atom[last] - self.first_atom[first])
-        if whole:
-            if passing == 0:
-                self._pool_whole(rows, first, last)
-            return
+                begin = int(self.first_atom[first]) + run.start
+                kernel.rows(block, 1, self.values[begin : begin + block.n_centers])
+            return None
+        if not run.is_cut:
+            self._pool_whole(kernel.rows(block), first, last)
+            return None
         if passing == 0:
-            known = self._sums.get(first)
-            total = rows.sum(axis=0, dtype=np.float64)
-            self._sums[first] = total if known is None else known + total
-        elif self.needs_moments:
-            gap = rows.astype(np.float64) - self._sums[first] / self.counts[first]
-            moments = self._moments.setdefault(first, {})
-            for name in set(self.pools) & set(_MOMENTS):
-                moments[name] = moments.get(name, 0.0) + (gap ** _MOMENTS[name]).sum(axis=0)
+            total: Array = kernel.rows(block).sum(axis=0, dtype=np.float64)
+            return total
+        if not self.needs_moments:
+            return None
+        gap = kernel.rows(block).astype(np.float64) - self._sums[first] / self.counts[first]
+        return np.stack([(gap**power).sum(axis=0) for power in _MOMENTS.values()])
 
     def _pool_whole(self, rows: Array, first: int, last: int) -> None:
         starts = self.first_atom[first:last] - self.first_atom[first]
@@ -95,11 +96,23 @@ class Pooler:
                 blocks.append(np.add.reduceat(powers, starts, axis=0) / counts)
         self.values[first:last] = np.concatenate(blocks, axis=1)
 
-    def end_pass(self, passing: int) -> None:
-        """Pool the crystals that came in runs, or ask for their rows once more."""
-        self.needs_more = passing == 0 and self.needs_moments and bool(self._sums)
-        if self.needs_more:
-            return
+    def merge(self, part: Array, run: Run, passing: int) -> None:
+        """Add what a run of a cut crystal gave; called in the order of runs, by one thread.
+
+        Parameters
+        ----------
+        part
+            From :meth:`take`.
+        run, passing
+            As there.
+        """
+        known = self._moments if passing else self._sums
+        index = run.flat.before + run.first
+        known[index] = known[index] + part if index in known else part
+
+    def result(self) -> Array:
+        """Pool the crystals that came in runs, and give all rows."""
+        powers = list(_MOMENTS)
         for index, total in self._sums.items():
             blocks = []
             for name in self.pools:
@@ -108,5 +121,6 @@ class Pooler:
                 elif name == "mean":
                     blocks.append(total / self.counts[index])
                 else:
-                    blocks.append(self._moments[index][name] / self.counts[index])
+                    blocks.append(self._moments[index][powers.index(name)] / self.counts[index])
             self.values[index] = np.concatenate(blocks)
+        return self.values

@@ -38,7 +38,55 @@ class Converted:
     boxed: list[bool]
 
 
-def as_crystals(structures: Any, reach: float) -> Converted:
+def listed(structures: Any) -> Sequence[Any]:
+    """Structures as a list: one is a list of one.
+
+    Parameters
+    ----------
+    structures
+        One or many of ASE Atoms, pymatgen Structures or Molecules, and :class:`Crystal`.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or something else was given.
+    """
+    if is_structure(structures):
+        return [structures]
+    if isinstance(structures, str | bytes) or not isinstance(structures, Iterable):
+        raise UsageError(
+            f"{type(structures).__name__} is no structure; give ASE Atoms, a pymatgen Structure or "
+            "an atomprint Crystal, or a list of them"
+        )
+    several = structures if isinstance(structures, list | tuple) else list(structures)
+    if not several:
+        raise UsageError("the list of structures is empty; give at least one")
+    return several
+
+
+def count_atoms(structure: Any, index: int) -> int:
+    """Atoms of a structure of a kind that :func:`as_crystals` knows.
+
+    Parameters
+    ----------
+    structure
+        Any one.
+    index
+        Its place in the list, for the message.
+
+    Raises
+    ------
+    UsageError
+        If it is of another kind.
+    """
+    if _is_ase(structure) or isinstance(structure, Crystal):
+        return len(structure.numbers)
+    if _is_pymatgen(structure):
+        return len(structure.sites)
+    raise _unknown(structure, index)
+
+
+def as_crystals(structures: Any, reach: float, first: int = 0) -> Converted:
     """Convert one structure or several.
 
     Parameters
@@ -48,6 +96,8 @@ def as_crystals(structures: Any, reach: float) -> Converted:
         be mixed.
     reach
         In Å: how far a neighbour may be. Boxes are made larger than this.
+    first
+        Index of the first of them, for ids and messages.
 
     Raises
     ------
@@ -57,16 +107,13 @@ def as_crystals(structures: Any, reach: float) -> Converted:
         If a structure has no atoms, disorder, an unknown element, coordinates that are no numbers,
         or a flat cell in a direction in which it repeats.
     """
-    several = structures if _is_several(structures) else [structures]
     crystals, boxed = [], []
-    for index, structure in enumerate(several):
+    for index, structure in enumerate(listed(structures), first):
         crystal, is_boxed = _convert(structure, index, reach)
         crystals.append(crystal)
         boxed.append(is_boxed)
-    if not crystals:
-        raise UsageError("the list of structures is empty; give at least one")
     if not _all_sound(crystals):
-        for index, crystal in enumerate(crystals):
+        for index, crystal in enumerate(crystals, first):
             _check(crystal, f"structure {index}")
     return Converted(crystals, boxed)
 
@@ -87,17 +134,6 @@ def _all_sound(crystals: Sequence[Crystal]) -> bool:
 def is_structure(value: Any) -> bool:
     """Whether this is one structure of a kind that :func:`as_crystals` knows."""
     return isinstance(value, Crystal) or _is_ase(value) or _is_pymatgen(value)
-
-
-def _is_several(value: Any) -> bool:
-    if is_structure(value):
-        return False
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise UsageError(
-            f"{type(value).__name__} is no structure; give ASE Atoms, a pymatgen Structure or an "
-            "atomprint Crystal, or a list of them"
-        )
-    return True
 
 
 def _is_ase(value: Any) -> bool:
@@ -127,15 +163,19 @@ def _convert(structure: Any, index: int, reach: float) -> tuple[Crystal, bool]:
         else:
             cell, pbc = lattice.matrix, [bool(flag) for flag in lattice.pbc]
     else:
-        raise UsageError(
-            f"{where}: {type(structure).__name__} is no structure; give ASE Atoms, a pymatgen "
-            "Structure or an atomprint Crystal"
-        )
+        raise _unknown(structure, index)
     crystal = Crystal.make(id, numbers, cell, positions=positions)
     if not all(pbc):
         _check_atoms(crystal, where)
         crystal = crystal.with_geometry(crystal.positions, boxed_cell(crystal, pbc, reach))
     return crystal, not all(pbc)
+
+
+def _unknown(structure: Any, index: int) -> UsageError:
+    return UsageError(
+        f"structure {index}: {type(structure).__name__} is no structure; give ASE Atoms, a "
+        "pymatgen Structure or an atomprint Crystal"
+    )
 
 
 def _pymatgen_numbers(structure: Any, where: str) -> npt.NDArray[np.int64]:

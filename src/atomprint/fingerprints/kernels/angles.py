@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from atomprint.fingerprints.kernels.base import FusedKernel
-from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, over_centers
+from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, over_centers, rows_for
 from atomprint.fingerprints.kernels.expansion import Float64s
 from atomprint.ground.compiled import compiled
 
@@ -51,10 +51,10 @@ class AngleHistogramKernel(FusedKernel):
         self.bins = np.searchsorted(-self.edges, -ends, side="right").astype(np.int32) - 1
         self.bins = np.clip(self.bins, 0, n_bins - 1)
 
-    def rows(self, block: EdgeBlock, n_threads: int = 1) -> Floats:
-        """Compute ``(n_centers, n_channels * n_bins)``."""
+    def rows(self, block: EdgeBlock, n_threads: int = 1, out: Floats | None = None) -> Floats:
+        """See :meth:`FusedKernel.rows`; columns are ``n_channels * n_bins``."""
         n_channels = self.weights.shape[1]
-        out = np.empty((block.n_centers, n_channels * self.n_bins), dtype=block.vectors.dtype)
+        out = rows_for(block, n_channels * self.n_bins, out)
         most = int((block.composition > 0).sum(1).max()) if len(block.composition) else 1
 
         def run(start: int, stop: int) -> None:

@@ -21,8 +21,18 @@ class FusedKernel(ABC):
     has_gradient: bool = False
 
     @abstractmethod
-    def rows(self, block: EdgeBlock, n_threads: int = 1) -> Floats:
-        """Compute ``(n_centers, n_columns)`` in the float type of the block's vectors."""
+    def rows(self, block: EdgeBlock, n_threads: int = 1, out: Floats | None = None) -> Floats:
+        """Compute ``(n_centers, n_columns)`` in the float type of the block's vectors.
+
+        Parameters
+        ----------
+        block
+            Neighbours of the centres.
+        n_threads
+            Threads to share the centres.
+        out
+            Where to write, C-contiguous and of that type; None makes an array.
+        """
 
     def gradient(self, block: EdgeBlock, row_gradients: Floats, n_threads: int = 1) -> Floats:
         """Pull a gradient back from rows to edge vectors.

@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from atomprint.ground.compiled import compiled
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]
@@ -58,6 +60,46 @@ class EdgeBlock:
     def n_edges(self) -> int:
         """Edges in the block."""
         return len(self.vectors)
+
+    @cached_property
+    def slots(self) -> tuple[Ints, Ints]:
+        """Elements of the neighbours, ascending (hydrogen if there are none), and each one's place.
+
+        The place of a neighbour's element among those present is what kernels sort by,
+        ``(n_edges,)``.
+        """
+        elements, slots = _slots(self.neighbor_numbers)
+        return elements, slots
+
+
+@compiled()
+def _slots(neighbor_numbers: Any) -> Any:
+    is_present = np.zeros(119, np.bool_)
+    for number in neighbor_numbers:
+        is_present[number] = True
+    if neighbor_numbers.shape[0] == 0:
+        is_present[1] = True
+    elements = np.flatnonzero(is_present)
+    slot_of = np.zeros(119, np.int64)
+    for slot in range(elements.shape[0]):
+        slot_of[elements[slot]] = slot
+    return elements, take(slot_of, neighbor_numbers)
+
+
+@compiled()
+def take(values: Any, index: Any) -> Any:
+    """Return ``values[index]``, without Python's lock, which NumPy holds for that."""
+    out = np.empty(index.shape[0], values.dtype)
+    for k in range(index.shape[0]):
+        out[k] = values[index[k]]
+    return out
+
+
+def rows_for(block: EdgeBlock, n_columns: int, out: Floats | None) -> Floats:
+    """Where a block's rows are written: in ``out``, or in a new array when that is None."""
+    if out is None:
+        return np.empty((block.n_centers, n_columns), dtype=block.vectors.dtype)
+    return out
 
 
 @cache

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from atomprint.fingerprints.kernels.base import FusedKernel
-from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, over_centers
+from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, over_centers, rows_for
 from atomprint.fingerprints.kernels.expansion import Float64s
 from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES, fma, load, spread, store
@@ -87,11 +87,11 @@ class RDFKernel(FusedKernel):
         beyond = math.ceil((self.cutoff - self.width * self.n_bins) / self.width) + 1
         return hop, decay, max(beyond, 1)
 
-    def rows(self, block: EdgeBlock, n_threads: int = 1) -> Floats:
-        """Compute ``(n_centers, n_channels * n_bins)``."""
+    def rows(self, block: EdgeBlock, n_threads: int = 1, out: Floats | None = None) -> Floats:
+        """See :meth:`FusedKernel.rows`; columns are ``n_channels * n_bins``."""
         dtype = block.vectors.dtype
         of_channel, of_bin = self._factors(block)
-        out = np.empty((block.n_centers, self.weights.shape[1] * self.n_bins), dtype=dtype)
+        out = rows_for(block, self.weights.shape[1] * self.n_bins, out)
         hop, decay, beyond = self._decay(dtype) if self.smearing else (0.0, np.zeros(1), 1)
 
         def run(start: int, stop: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.kernels import quadratic_loops as loops
 from atomprint.fingerprints.kernels.base import FusedKernel
-from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers
+from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers, rows_for
 from atomprint.fingerprints.kernels.expansion import LINEAR, SELF, Expansion, Float64s, Ints
 from atomprint.fingerprints.kernels.tiles import BATCH
 from atomprint.ground.compiled import compiled
@@ -178,11 +178,11 @@ class QuadraticKernel(FusedKernel):
             )
         return self._arrays[dtype]
 
-    def rows(self, block: EdgeBlock, n_threads: int = 1) -> Floats:
-        """Compute ``(n_centers, n_columns)``."""
-        out = np.empty((block.n_centers, self.n_columns), dtype=block.vectors.dtype)
-        over_centers(lambda a, b: self._run(block, a, b, out, None), block, n_threads)
-        return out
+    def rows(self, block: EdgeBlock, n_threads: int = 1, out: Floats | None = None) -> Floats:
+        """See :meth:`FusedKernel.rows`."""
+        rows = rows_for(block, self.n_columns, out)
+        over_centers(lambda a, b: self._run(block, a, b, rows, None), block, n_threads)
+        return rows
 
     def gradient(self, block: EdgeBlock, row_gradients: Floats, n_threads: int = 1) -> Floats:
         """Pull a gradient back to the edge vectors, see :meth:`FusedKernel.gradient`."""
@@ -199,11 +199,7 @@ class QuadraticKernel(FusedKernel):
         if self.uniform:
             elements, slots = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
         else:
-            elements = np.flatnonzero(np.bincount(block.neighbor_numbers, minlength=119))
-            elements = elements if len(elements) else np.ones(1, dtype=np.int64)
-            slot_of = np.zeros(119, dtype=np.int64)
-            slot_of[elements] = np.arange(len(elements))
-            slots = slot_of[block.neighbor_numbers]
+            elements, slots = block.slots
         weights = arrays.weights[elements]
         everything = block.cutoff <= e.cutoff
         stored = self.with_stored or arrays.table.shape[2] != 4

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from atomprint.fingerprints.kernels.base import FusedKernel
-from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers
+from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers, rows_for
 from atomprint.fingerprints.kernels.symmetry_expansion import cubics
 from atomprint.fingerprints.kernels.triplet_loops import ABSENT, POLYNOMIAL, TABLE
 from atomprint.fingerprints.kernels.triplet_runs import pull_run, rows_run
@@ -43,10 +43,10 @@ class _OfSpecies(FusedKernel):
         self.kernel, self.check = kernel, fingerprint.check_species
         self.has_gradient = kernel.has_gradient
 
-    def rows(self, block: EdgeBlock, n_threads: int = 1) -> Floats:
+    def rows(self, block: EdgeBlock, n_threads: int = 1, out: Floats | None = None) -> Floats:
         """See :meth:`FusedKernel.rows`."""
         self.check(torch.from_numpy(np.union1d(block.numbers, block.neighbor_numbers)))
-        return self.kernel.rows(block, n_threads)
+        return self.kernel.rows(block, n_threads, out)
 
     def gradient(self, block: EdgeBlock, row_gradients: Floats, n_threads: int = 1) -> Floats:
         """See :meth:`FusedKernel.gradient`."""
@@ -159,12 +159,13 @@ class TripletKernel(FusedKernel):
         )
         return self._arrays[dtype]
 
-    def rows(self, block: EdgeBlock, n_threads: int = 1) -> Floats:
-        """Compute ``(n_centers, n_columns)``."""
-        out = np.zeros((block.n_centers, self.n_columns), dtype=block.vectors.dtype)
+    def rows(self, block: EdgeBlock, n_threads: int = 1, out: Floats | None = None) -> Floats:
+        """See :meth:`FusedKernel.rows`."""
+        rows = rows_for(block, self.n_columns, out)
+        rows[:] = 0
         arguments = self._arguments(block)
-        over_centers(lambda a, b: rows_run(*arguments, a, b, out), block, n_threads)
-        return out
+        over_centers(lambda a, b: rows_run(*arguments, a, b, rows), block, n_threads)
+        return rows
 
     def gradient(self, block: EdgeBlock, row_gradients: Floats, n_threads: int = 1) -> Floats:
         """Pull a gradient back to the edge vectors, see :meth:`FusedKernel.gradient`."""

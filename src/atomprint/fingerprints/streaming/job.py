@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 import atomprint
 from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, Path, Per, fingerprint_id
-from atomprint.fingerprints.compute import Dtype, compute
+from atomprint.fingerprints.blocks import Dtype
+from atomprint.fingerprints.compute import compute
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.result import Problem
