@@ -119,15 +119,15 @@ def first(case, data, n_parts):
 
 
 def threads(case, data, n_parts):
-    """How many times as fast two threads are, on parts of mp."""
+    """How many times as fast two threads are, on halves of mp, in one call each."""
     from timing import interleaved, ratios, spread
 
     import structures
 
     frames = case.prepare(structures.load("mp", data))
-    parts = [frames[k * PART["mp"] : (k + 1) * PART["mp"]] for k in range(n_parts)]
+    parts = list(fresh_parts(frames, len(frames) // 2, n_parts))
     ours = case.ours()
-    found = {"cores": sorted(os.sched_getaffinity(0))}
+    found = {"cores": sorted(os.sched_getaffinity(0)), "crystals_per_part": len(parts[0])}
     for dtype in DTYPES:
         programs = {"one": bind(ours, dtype, 1), "two": bind(ours, dtype, 2)}
         for program in programs.values():

@@ -44,21 +44,19 @@ class Flat:
     @classmethod
     def of(cls, crystals: Sequence[Crystal], before: int) -> "Flat":
         """Put crystals one after the other, ``before`` others having come before."""
-        counts = np.array([c.n_atoms for c in crystals], dtype=np.int64)
-        cells = np.array([c.cell for c in crystals]).reshape(-1, 3, 3)
+        from atomprint.fingerprints.kernels.edges import bring_back
+
+        counts = np.array([len(c.numbers) for c in crystals], dtype=np.int64)
+        first_atom = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        cells = np.array([c.cell for c in crystals])
         positions = np.concatenate([c.positions for c in crystals])
-        # Atoms far outside their cells are brought back, so that they cost no digits.
-        inverse = np.repeat(np.linalg.inv(cells), counts, axis=0)
-        outside = np.floor((positions[:, None, :] @ inverse)[:, 0])
-        if outside.any():
-            back = outside[:, None, :] @ np.repeat(cells, counts, axis=0)
-            positions = positions - back[:, 0]
+        bring_back(positions, cells, np.linalg.inv(cells), first_atom)
         return cls(
             numbers=np.concatenate([c.numbers for c in crystals]),
             positions=positions,
             cells=cells,
             volumes=np.abs(np.linalg.det(cells)),
-            first_atom=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            first_atom=first_atom,
             before=before,
             crystals=crystals,
         )

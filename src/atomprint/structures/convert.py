@@ -29,7 +29,8 @@ class Converted:
     Attributes
     ----------
     crystals
-        With ids ``"0"``, ``"1"``, ..., or their own where crystals were given.
+        With ids ``"0"``, ``"1"``, ..., or those given, which have their own. Arrays are shared with
+        the structures: they must not be changed.
     boxed
         Whether each was given a box, in one direction or more: its volume means nothing.
     """
@@ -79,10 +80,10 @@ def count_atoms(structure: Any, index: int) -> int:
     UsageError
         If it is of another kind.
     """
-    if _is_ase(structure) or isinstance(structure, Crystal):
-        return len(structure.numbers)
-    if _is_pymatgen(structure):
-        return len(structure.sites)
+    for name in ("numbers", "sites"):
+        atoms = getattr(structure, name, None)
+        if atoms is not None:
+            return len(atoms)
     raise _unknown(structure, index)
 
 
@@ -145,17 +146,15 @@ def _is_pymatgen(value: Any) -> bool:
 
 
 def _convert(structure: Any, index: int, reach: float) -> tuple[Crystal, bool]:
-    where = f"structure {index}"
-    pbc: Sequence[bool] = (True, True, True)
     if isinstance(structure, Crystal):
-        id, numbers = structure.id, structure.numbers
-        positions, cell = structure.positions, structure.cell
-    elif _is_ase(structure):
-        id, numbers = str(index), structure.numbers
-        positions, cell = structure.positions, np.asarray(structure.cell)
-        pbc = [bool(flag) for flag in structure.pbc]
+        return structure, False
+    pbc: Sequence[bool] = (True, True, True)
+    if _is_ase(structure):
+        numbers, positions = structure.numbers, structure.positions
+        cell, pbc = structure.cell, structure.pbc.tolist()
+        cell = getattr(cell, "array", cell)
     elif _is_pymatgen(structure):
-        id, numbers = str(index), _pymatgen_numbers(structure, where)
+        numbers = _pymatgen_numbers(structure, f"structure {index}")
         positions = structure.cart_coords
         lattice = getattr(structure, "lattice", None)
         if lattice is None:
@@ -164,11 +163,15 @@ def _convert(structure: Any, index: int, reach: float) -> tuple[Crystal, bool]:
             cell, pbc = lattice.matrix, [bool(flag) for flag in lattice.pbc]
     else:
         raise _unknown(structure, index)
-    crystal = Crystal.make(id, numbers, cell, positions=positions)
-    if not all(pbc):
-        _check_atoms(crystal, where)
-        crystal = crystal.with_geometry(crystal.positions, boxed_cell(crystal, pbc, reach))
-    return crystal, not all(pbc)
+    # Not copied: nothing here changes an array, and copies would cost more than all the rest.
+    crystal = Crystal(
+        str(index), np.asarray(numbers, dtype=np.int64), np.asarray(positions, dtype=np.float64),
+        np.asarray(cell, dtype=np.float64),
+    )  # fmt: skip
+    if all(pbc):
+        return crystal, False
+    _check_atoms(crystal, f"structure {index}")
+    return crystal.with_geometry(crystal.positions, boxed_cell(crystal, pbc, reach)), True
 
 
 def _unknown(structure: Any, index: int) -> UsageError:

@@ -102,6 +102,31 @@ def rows_for(block: EdgeBlock, n_columns: int, out: Floats | None) -> Floats:
     return out
 
 
+@compiled()
+def bring_back(positions: Any, cells: Any, inverses: Any, first_atom: Any) -> None:
+    """Bring atoms that are outside their cells back into them, in place: far away they cost digits.
+
+    Parameters
+    ----------
+    positions
+        Of all crystals one after the other, ``(n_atoms, 3)``; changed.
+    cells, inverses
+        Lattice vectors as rows, and the inverses of these matrices, ``(n_crystals, 3, 3)``.
+    first_atom
+        Atoms of crystal c are ``first_atom[c]`` to ``first_atom[c + 1]``.
+    """
+    for c in range(cells.shape[0]):
+        cell, inverse = cells[c], inverses[c]
+        for i in range(first_atom[c], first_atom[c + 1]):
+            x, y, z = positions[i, 0], positions[i, 1], positions[i, 2]
+            for axis in range(3):
+                frac = x * inverse[0, axis] + y * inverse[1, axis] + z * inverse[2, axis]
+                whole = np.floor(frac)
+                if whole != 0:
+                    for k in range(3):
+                        positions[i, k] -= whole * cell[axis, k]
+
+
 @cache
 def _pool(n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads, thread_name_prefix="atomprint")
