@@ -254,9 +254,11 @@ def _compute_fused(
     def runs_of(flat: Flat) -> list[Run]:
         edges = flat.expected_edges(cutoff)
         most = float(_BLOCK_EDGES)
-        if n_threads > 1:  # blocks are smaller where there are few, so that no thread waits long
+        if n_threads > 1:
+            # Larger, for threads wait for Python's lock between blocks; smaller where there are
+            # few, so that no thread waits long for another's last.
             of_all = edges.sum() * n_atoms / len(flat.numbers)
-            most = min(most, max(of_all / (8 * n_threads), _FEWEST_EDGES))
+            most = min(2 * most, max(of_all / (8 * n_threads), _FEWEST_EDGES))
         limit = budget / _BLOCKS_AT_ONCE
         runs = plan(flat, edges, row_bytes, _FUSED_EDGE, limit, most, split=_BLOCK_EDGES)
         return list(runs)
