@@ -42,10 +42,12 @@ data: crystals.parquet
 out: run
 loop:
   n_steps: 8000
-objective:
-  fingerprints:
-    - {kind: soap, cutoff: 5.0}
-    - {kind: rdf, per: crystal}
+objectives:
+  - kind: fingerprints
+    fingerprints:
+      - {kind: soap, cutoff: 5.0}
+      - {kind: rdf, per: crystal}
+  - {kind: masking, weight: 0.5}
 ```
 
 Every key can also be given on the command line, groups with dots:

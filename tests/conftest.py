@@ -21,8 +21,8 @@ TINY = """\
 model:
   backbone: {kind: painn, cutoff: 4.0, n_channels: 8, n_layers: 1, n_radial: 4}
   n_hidden: 8
-objective:
-  fingerprints: [{kind: ead, cutoff: 4.0, n_shells: 2, l_max: 1}]
+objectives:
+  - {kind: fingerprints, fingerprints: [{kind: ead, cutoff: 4.0, n_shells: 2, l_max: 1}]}
 loop: {n_steps: 3, batch: {max_crystals: 8}, log_every: 1, evaluate_every: 2, device: cpu}
 valid_fraction: 0.2
 """

@@ -32,11 +32,13 @@ def tiny_pretraining(n_steps: int = 6) -> PretrainSettings:
     """Two fingerprints, one per atom and one per crystal, on a tiny PaiNN."""
     return PretrainSettings(
         model=TINY_MODEL,
-        objective=FingerprintObjectiveSettings(
-            fingerprints=(
-                EADSettings(cutoff=4.0, n_shells=3, l_max=2),
-                RDFSettings(cutoff=4.0, n_bins=8, per="crystal"),
-            )
+        objectives=(
+            FingerprintObjectiveSettings(
+                fingerprints=(
+                    EADSettings(cutoff=4.0, n_shells=3, l_max=2),
+                    RDFSettings(cutoff=4.0, n_bins=8, per="crystal"),
+                )
+            ),
         ),
         loop=tiny_loop(n_steps),
         valid_fraction=0.2,

@@ -20,10 +20,13 @@ class AtomFeatures:
         Invariant features, ``(n_atoms, n_channels)``.
     vectors
         Equivariant features, ``(n_atoms, 3, n_channels)``, or None if the architecture has none.
+    layers
+        Invariant features after each layer, the last of which are ``scalars``.
     """
 
     scalars: Tensor
     vectors: Tensor | None
+    layers: tuple[Tensor, ...] = ()
 
 
 class Backbone(nn.Module, ABC):

@@ -115,10 +115,13 @@ class EquivariantTransformer(Backbone):
         if self.neighborhood is not None:
             scalars = self.neighborhood(scalars, graph.numbers, edges)
         vectors = scalars.new_zeros((graph.n_atoms, 3, self.n_channels))
+        layers = []
         for layer in self.layers:
             to_scalars, to_vectors = layer(scalars, vectors, edges)
             scalars, vectors = scalars + to_scalars, vectors + to_vectors
-        return AtomFeatures(self.norm(scalars), vectors)
+            layers.append(scalars)
+        scalars = self.norm(scalars)
+        return AtomFeatures(scalars, vectors, (*layers[:-1], scalars))
 
 
 class Edges:

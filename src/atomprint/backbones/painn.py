@@ -75,12 +75,14 @@ class PaiNN(Backbone):
 
         scalars = self.embedding(graph.numbers)
         vectors = scalars.new_zeros((graph.n_atoms, 3, self.n_channels))
+        layers = []
         for message, update in zip(self.messages, self.updates, strict=True):
             scalars, vectors = message(
                 scalars, vectors, scalar_basis, vector_basis, pair_center, pair_neighbor
             )
             scalars, vectors = update(scalars, vectors)
-        return AtomFeatures(scalars, vectors)
+            layers.append(scalars)
+        return AtomFeatures(scalars, vectors, tuple(layers))
 
 
 class Message(nn.Module):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,14 +43,21 @@ class Batch:
         What a network may see.
     labels
         By name, ``(n_crystals | n_atoms, size)``; NaN where missing.
+    step
+        Of the stream that it is from.
+    seed
+        For random choices in this step: another one in every step and process.
     """
 
     graph: GraphBatch
     labels: dict[str, Tensor]
+    step: int = 0
+    seed: int = 0
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move everything to a device."""
-        return Batch(self.graph.to(device), {k: v.to(device) for k, v in self.labels.items()})
+        labels = {k: v.to(device) for k, v in self.labels.items()}
+        return replace(self, graph=self.graph.to(device), labels=labels)
 
 
 def estimate_edges(crystal: Crystal, cutoff: float) -> float:
@@ -183,10 +190,11 @@ class BatchStream:
     def build(self, step: int, indices: Sequence[int]) -> Batch:
         """Build the batch of a step."""
         chosen = [self.crystals[i] for i in indices]
+        rng = np.random.default_rng((self.seed, 1 + self.rank, step))
         if self.perturbation is not None:
-            rng = np.random.default_rng((self.seed, 1 + self.rank, step))
             chosen = [perturb(crystal, self.perturbation, rng) for crystal in chosen]
-        return collate(chosen, self.cutoff, self.labels)
+        batch = collate(chosen, self.cutoff, self.labels)
+        return replace(batch, step=step, seed=int(rng.integers(2**31)))
 
     def batches(self, start: int, stop: int, ahead: int = 2) -> Iterator[Batch]:
         """Yield the batches of steps ``start`` to ``stop - 1``, built ahead in a thread."""

@@ -146,7 +146,7 @@ def _settings(quick: bool, device: str) -> tuple[PretrainSettings, FinetuneSetti
     channels = EADSettings().channels
     soap = SOAPSettings(n_max=6, l_max=4, cutoff_function="cosine", channels=channels)
     objective = FingerprintObjectiveSettings(fingerprints=(EADSettings(), soap))
-    pretraining, finetuning = PretrainSettings(objective=objective), FinetuneSettings()
+    pretraining, finetuning = PretrainSettings(objectives=(objective,)), FinetuneSettings()
     n_steps = 250 if quick else 2_000
     loop = pretraining.loop.model_copy(update={"n_steps": n_steps, "device": device})
     pretraining = pretraining.model_copy(update={"loop": loop})

@@ -1,5 +1,34 @@
-"""What pre-training asks of a batch. One file an objective."""
+"""What pre-training asks of a batch. One file an objective; the union is the registry."""
 
+from typing import Annotated
+
+from pydantic import Field
+
+from atomprint.objectives.base import Objective, Sample, View
+from atomprint.objectives.base import ObjectiveSettings as ObjectiveBase
+from atomprint.objectives.denoising import DenoisingSettings
 from atomprint.objectives.fingerprints import FingerprintObjective, FingerprintObjectiveSettings
+from atomprint.objectives.labels import LabelObjectiveSettings
+from atomprint.objectives.masking import MaskingSettings
+from atomprint.objectives.mixture import Mixture, TaskWeights
 
-__all__ = ["FingerprintObjective", "FingerprintObjectiveSettings"]
+ObjectiveSettings = Annotated[
+    FingerprintObjectiveSettings | MaskingSettings | DenoisingSettings | LabelObjectiveSettings,
+    Field(discriminator="kind"),
+]
+"""Settings of any objective, told apart by ``kind``."""
+
+__all__ = [
+    "DenoisingSettings",
+    "FingerprintObjective",
+    "FingerprintObjectiveSettings",
+    "LabelObjectiveSettings",
+    "MaskingSettings",
+    "Mixture",
+    "Objective",
+    "ObjectiveBase",
+    "ObjectiveSettings",
+    "Sample",
+    "TaskWeights",
+    "View",
+]

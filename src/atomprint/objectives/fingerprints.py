@@ -1,113 +1,143 @@
 """Pre-train by regressing any set of fingerprints at once, computed on the fly."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from atomprint.backbones.base import Backbone
 from atomprint.fingerprints import EADSettings, Fingerprint, FingerprintSettings, fingerprint_id
-from atomprint.ground.settings import Settings
-from atomprint.heads.model import Model
+from atomprint.heads.head import Head
+from atomprint.heads.model import ModelSettings
+from atomprint.heads.standardize import Standardizer
 from atomprint.heads.target import Target
+from atomprint.objectives.base import Objective, ObjectiveSettings, Sample, View
+from atomprint.objectives.whitening import Whitener
 from atomprint.structures.graph import GraphBatch
 
+Loss = Literal["l1", "huber", "mse"]
 
-class FingerprintObjectiveSettings(Settings):
-    """Which fingerprints, and how their errors are weighed."""
 
+class FingerprintObjectiveSettings(ObjectiveSettings):
+    """Regress structural fingerprints."""
+
+    kind: Literal["fingerprints"] = "fingerprints"
     fingerprints: tuple[FingerprintSettings, ...] = Field(
         default_factory=lambda: (EADSettings(),),
         min_length=1,
         description="the fingerprints to regress, all at once",
     )
-    loss: Literal["l1", "huber", "mse"] = Field("l1", description="loss of a standardised feature")
+    loss: Loss = Field("l1", description="loss of a standardised feature")
     transform: Literal["none", "root"] = Field(
         "none",
         description="root: sign(x) sqrt|x| of a value before it is standardised",
     )
-    weighting: Literal["uncertainty", "equal"] = Field(
-        "uncertainty", description="weights of the fingerprints: learned, or all one"
-    )
     clip: float = Field(
         8.0, gt=0, description="standardised targets are clipped to this many spreads"
     )
+    components: int = Field(
+        0,
+        ge=0,
+        description="regress so many principal components of each fingerprint, all of unit "
+        "spread, instead of its features; 0: the features",
+    )
+    layer: int = Field(-1, description="layer of the network whose features are read; -1: the last")
+
+    def build(self, backbone: Backbone, model: ModelSettings) -> "FingerprintObjective":
+        """Make the objective with random heads."""
+        return FingerprintObjective(self, backbone.n_channels, model)
 
 
-class FingerprintObjective(nn.Module):
+class FingerprintObjective(Objective):
     """Multi-task regression on fingerprints.
 
-    The loss of a fingerprint is the mean over its standardised features (and over atoms or
-    crystals). With ``weighting="uncertainty"`` the k-th loss L_k enters as
-    ``L_k exp(-s_k) + s_k`` with a learned s_k, the maximum likelihood of a Laplace (or Gaussian)
-    error of unknown width (Kendall, Gal & Cipolla 2018, arXiv 1705.07115, sec. 3): tasks that
-    cannot be predicted well do not drown the others.
+    A term a fingerprint: the mean over its standardised features (and over atoms or crystals).
+
+    Parameters
+    ----------
+    settings
+        Which fingerprints and how.
+    n_channels
+        Width of the backbone's features.
+    model
+        Shape of the heads.
     """
 
-    def __init__(self, settings: FingerprintObjectiveSettings) -> None:
+    settings: FingerprintObjectiveSettings
+
+    def __init__(
+        self, settings: FingerprintObjectiveSettings, n_channels: int, model: ModelSettings
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.fingerprints = nn.ModuleList(s.build() for s in settings.fingerprints)
-        names = [f"{s.kind}-{fingerprint_id(s)}" for s in settings.fingerprints]
-        self.targets = tuple(
-            Target(name=name, per=f.per, size=f.n_features)
-            for name, f in zip(names, self._members(), strict=True)
+        self.terms = tuple(f"{s.kind}-{fingerprint_id(s)}" for s in settings.fingerprints)
+        self.cutoff = max(f.cutoff for f in self._members())
+        self.scales: nn.ModuleList = nn.ModuleList(
+            Whitener(f.n_features, min(settings.components, f.n_features))
+            if settings.components
+            else Standardizer(f.n_features)
+            for f in self._members()
         )
-        self.log_widths = nn.Parameter(
-            torch.zeros(len(names)), requires_grad=settings.weighting == "uncertainty"
+        sizes = [min(settings.components or f.n_features, f.n_features) for f in self._members()]
+        self.heads = nn.ModuleList(
+            Head(Target(name=n, per=f.per, size=s), n_channels, model.pooling, model.n_hidden)
+            for n, f, s in zip(self.terms, self._members(), sizes, strict=True)
         )
 
     def _members(self) -> list[Fingerprint]:
         return [f for f in self.fingerprints if isinstance(f, Fingerprint)]
 
-    @property
-    def cutoff(self) -> float:
-        """The largest cutoff that a fingerprint asks for, Å."""
-        return max(f.cutoff for f in self._members())
+    def _scales(self) -> list[Standardizer | Whitener]:
+        return [s for s in self.scales if isinstance(s, Standardizer | Whitener)]
 
     @torch.no_grad()
     def values(self, graph: GraphBatch) -> dict[str, Tensor]:
-        """Transformed fingerprints by name of the target, not yet standardised."""
+        """Transformed fingerprints by term, not yet standardised."""
         # Targets are exact whatever the network's precision.
         with torch.autocast(graph.device.type, enabled=False):
             values = {
-                target.name: fingerprint(graph)
-                for target, fingerprint in zip(self.targets, self._members(), strict=True)
+                name: fingerprint(graph)
+                for name, fingerprint in zip(self.terms, self._members(), strict=True)
             }
         if self.settings.transform == "root":
             values = {name: x.sign() * x.abs().sqrt() for name, x in values.items()}
         return values
 
-    def fit_standardizers(self, model: Model, graphs: Iterable[GraphBatch]) -> None:
-        """Fit the model's standardisers on the fingerprints of some crystals of the corpus."""
-        rows: dict[str, list[Tensor]] = {t.name: [] for t in self.targets}
-        for graph in graphs:
-            for name, values in self.values(graph).items():
+    def fit(self, samples: Sequence[Sample]) -> None:
+        """Fit the scales of the fingerprints."""
+        rows: dict[str, list[Tensor]] = {name: [] for name in self.terms}
+        for sample in samples:
+            for name, values in self.values(sample.graph).items():
                 rows[name].append(values)
-        for name, parts in rows.items():
-            model.standardizer(name).fit(torch.cat(parts))
+        for name, scale in zip(self.terms, self._scales(), strict=True):
+            scale.fit(torch.cat(rows[name]))
 
-    def loss(self, model: Model, graph: GraphBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted loss of a batch, and each fingerprint's own loss for the log."""
-        values = self.values(graph)
-        predictions = model(graph)
-        total = predictions[self.targets[0].name].new_zeros(())
-        log: dict[str, Tensor] = {}
-        for index, target in enumerate(self.targets):
-            wanted = model.standardizer(target.name)(values[target.name])
-            wanted = wanted.clamp(-self.settings.clip, self.settings.clip)
-            one = self._error(predictions[target.name], wanted)
-            log[target.name] = one.detach()
-            if self.settings.weighting == "uncertainty":
-                total = total + one * torch.exp(-self.log_widths[index]) + self.log_widths[index]
-            else:
-                total = total + one
-        return total, log
+    def losses(self, view: View) -> dict[str, Tensor]:
+        """Mean error of each fingerprint's standardised features."""
+        values = self.values(view.graph)
+        features = view.features.layers[self.settings.layer]
+        found = {}
+        for name, head, scale in zip(self.terms, self.heads, self.scales, strict=True):
+            wanted = scale(values[name]).clamp(-self.settings.clip, self.settings.clip)
+            found[name] = error(head(features, view.graph), wanted, self.settings.loss)
+        return found
 
-    def _error(self, predicted: Tensor, wanted: Tensor) -> Tensor:
-        if self.settings.loss == "l1":
-            return nn.functional.l1_loss(predicted, wanted)
-        if self.settings.loss == "huber":
-            return nn.functional.smooth_l1_loss(predicted, wanted)
-        return nn.functional.mse_loss(predicted, wanted)
+
+def error(predicted: Tensor, wanted: Tensor, loss: Loss) -> Tensor:
+    """Mean loss of predictions.
+
+    Parameters
+    ----------
+    predicted, wanted
+        Of one shape.
+    loss
+        ``huber`` is smooth L1.
+    """
+    if loss == "l1":
+        return nn.functional.l1_loss(predicted, wanted)
+    if loss == "huber":
+        return nn.functional.smooth_l1_loss(predicted, wanted)
+    return nn.functional.mse_loss(predicted, wanted)

@@ -181,6 +181,14 @@ class GraphBatch:
         """
         return replace(self, positions=positions, cells=self.cells if cells is None else cells)
 
+    def with_numbers(self, numbers: Tensor) -> "GraphBatch":
+        """Return the same geometry with other elements."""
+        other = replace(self, numbers=numbers)
+        for name in ("edge_vectors", "distances", "volumes", "pairs"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+        return other
+
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "GraphBatch":

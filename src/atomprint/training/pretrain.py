@@ -10,11 +10,22 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from atomprint.data.batching import BatchSettings, BatchStream, batches_in_order, estimate_edges
+from atomprint.data.batching import (
+    BatchSettings,
+    BatchStream,
+    LabelSpec,
+    estimate_edges,
+)
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
 from atomprint.heads.model import Model, ModelSettings
-from atomprint.objectives import FingerprintObjective, FingerprintObjectiveSettings
+from atomprint.objectives import (
+    FingerprintObjectiveSettings,
+    Mixture,
+    ObjectiveSettings,
+    Sample,
+    TaskWeights,
+)
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.perturb import PerturbSettings
 from atomprint.training.checkpoint import ModelInfo, load_state, save_model, save_state, write_json
@@ -30,8 +41,15 @@ class PretrainSettings(Settings):
     """Settings of a pre-training run; everything but the data has a default."""
 
     model: ModelSettings = Field(default_factory=ModelSettings, description="the network")
-    objective: FingerprintObjectiveSettings = Field(
-        default_factory=FingerprintObjectiveSettings, description="what it learns to predict"
+    objectives: tuple[ObjectiveSettings, ...] = Field(
+        default_factory=lambda: (FingerprintObjectiveSettings(),),
+        min_length=1,
+        description="what it learns to do, all at once",
+    )
+    task_weights: TaskWeights = Field(
+        "uncertainty",
+        description="how losses are weighed against each other: by learned widths, not at all "
+        "(fixed), or so that their gradients are equally large (balance)",
     )
     perturbation: PerturbSettings = Field(
         default_factory=PerturbSettings, description="how crystals are varied on the fly"
@@ -85,12 +103,12 @@ def pretrain(
     progress: Progress | None = None,
     notes: dict[str, Any] | None = None,
 ) -> PretrainResult:
-    """Pre-train a network on the fingerprints of a corpus.
+    """Pre-train a network on a corpus.
 
     Parameters
     ----------
     crystals
-        The corpus; labels are not looked at.
+        The corpus; labels are looked at only by objectives that ask for them.
     settings
         Of the run.
     out
@@ -112,9 +130,13 @@ def pretrain(
     """
     loop = settings.loop
     torch.manual_seed(loop.seed)
-    objective = FingerprintObjective(settings.objective)
-    model = Model(settings.model, objective.targets)
-    cutoff = max(model.cutoff, objective.cutoff)
+    model = Model(settings.model, ())
+    objectives = Mixture(
+        [s.build(model.backbone, settings.model) for s in settings.objectives],
+        settings.task_weights,
+    )
+    labels = [LabelSpec(t.name, t.per, t.size) for t in objectives.labels]
+    cutoff = max(model.cutoff, objectives.cutoff)
     usable = [c for c in crystals if _fits(c, cutoff, loop.batch)]
     train, valid = _hold_out(usable, settings.valid_fraction, loop.seed)
     if not train:
@@ -128,10 +150,10 @@ def pretrain(
         _open_run(out, described, data, resume)
 
     fabric = make_fabric(loop, out)
-    task = PretrainTask(model, objective)
+    task = PretrainTask(model, objectives, loop.n_steps)
     trainer = Trainer(task, loop, fabric)
     stream = BatchStream(
-        train, cutoff, loop.batch, loop.seed, (), settings.perturbation,
+        train, cutoff, loop.batch, loop.seed, labels, settings.perturbation,
         fabric.global_rank, fabric.world_size,
     )  # fmt: skip
     if resume and out is not None and (out / STATE).is_file():
@@ -139,13 +161,20 @@ def pretrain(
     else:
         chosen = np.random.default_rng((loop.seed, 2)).permutation(len(train))
         sample = [train[i] for i in chosen[: settings.n_standardize]]
-        perturbed = BatchStream(sample, cutoff, loop.batch, loop.seed, (), settings.perturbation)
-        graphs = (perturbed.build(i, rows).graph for i, rows in enumerate(perturbed.epoch(0)))
-        objective.fit_standardizers(model, (g.to(fabric.device) for g in graphs))
+        perturbed = BatchStream(
+            sample, cutoff, loop.batch, loop.seed, labels, settings.perturbation
+        )
+        batches = (perturbed.build(i, rows) for i, rows in enumerate(perturbed.epoch(0)))
+        batches = (batch.to(fabric.device) for batch in batches)
+        objectives.fit([Sample(batch.graph, batch.labels) for batch in batches])
         if trainer.averaged:
             trainer.averaged = {k: v.detach().clone() for k, v in task.state_dict().items()}
 
-    watched = list(batches_in_order(valid, cutoff, loop.batch)) if valid else []
+    # Perturbed like the rest, and the same every time: some objectives ask for nothing else.
+    watched = []
+    if valid:
+        still = BatchStream(valid, cutoff, loop.batch, loop.seed, labels, settings.perturbation)
+        watched = [still.build(i, rows) for i, rows in enumerate(still.epoch(0))]
 
     def evaluate() -> dict[str, float]:
         sums: dict[str, float] = {}
@@ -155,7 +184,7 @@ def pretrain(
                 for name, value in log.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * batch.graph.n_crystals
         numbers = {name: value / len(valid) for name, value in sums.items()}
-        # The plain mean over fingerprints: learned task weights would make values of different
+        # The plain mean over terms: learned task weights would make values of different
         # steps incomparable.
         return {"value": float(np.mean(list(numbers.values()))), **numbers}
 

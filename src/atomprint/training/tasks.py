@@ -5,20 +5,24 @@ from torch import Tensor, nn
 
 from atomprint.data.batching import Batch
 from atomprint.heads.model import Model
-from atomprint.objectives import FingerprintObjective
+from atomprint.objectives import Mixture
 
 
 class PretrainTask(nn.Module):
-    """A model and the objective that it is pre-trained on."""
+    """A model and the objectives that it is pre-trained on, for a number of steps."""
 
-    def __init__(self, model: Model, objective: FingerprintObjective) -> None:
+    def __init__(self, model: Model, objectives: Mixture, n_steps: int) -> None:
         super().__init__()
         self.model = model
-        self.objective = objective
+        self.objectives = objectives
+        self.n_steps = n_steps
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the objective on a batch; labels are not looked at."""
-        return self.objective.loss(self.model, batch.graph)
+        """Loss of the objectives on a batch; they see the labels that they ask for, no others."""
+        progress = batch.step / self.n_steps
+        return self.objectives.loss(
+            self.model.backbone, batch.graph, batch.labels, batch.seed, progress
+        )
 
 
 class FinetuneTask(nn.Module):

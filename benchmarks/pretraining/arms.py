@@ -1,0 +1,61 @@
+"""The arms of the study: what is pre-trained on, as settings of a pre-training run."""
+
+from typing import Any
+
+CHANNELS = ["one", "Z", "electronegativity", "covalent_radius", "period"]
+FIVE = ["one", "Z", "electronegativity", "covalent_radius", "valence"]
+EAD = {"kind": "ead"}
+SOAP = {"kind": "soap", "n_max": 6, "l_max": 4, "cutoff_function": "cosine", "channels": FIVE}
+GMP = {"kind": "gmp"}
+WACSF = {"kind": "wacsf"}
+RDF = {"kind": "rdf", "per": "atom", "cutoff_function": "cosine", "channels": FIVE}
+ADF = {"kind": "adf", "channels": FIVE}
+MASKING = {"kind": "masking"}
+DENOISING = {"kind": "denoising"}
+ENERGY = {"kind": "labels", "names": ["formation_energy_per_atom"]}
+
+
+def regress(*fingerprints: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Regression on fingerprints."""
+    return {"kind": "fingerprints", "fingerprints": list(fingerprints), **more}
+
+
+def run(*objectives: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Settings of a run where they differ from the defaults."""
+    return {"objectives": list(objectives), **more}
+
+
+ARMS: dict[str, dict[str, Any] | None] = {
+    "scratch": None,
+    # Single fingerprints.
+    "ead": run(regress(EAD)),
+    "soap": run(regress(SOAP)),
+    "gmp": run(regress(GMP)),
+    "wacsf": run(regress(WACSF)),
+    "adf": run(regress(ADF)),
+    "rdf": run(regress(RDF)),
+    # Several.
+    "ead+soap": run(regress(EAD, SOAP)),
+    "ead+soap+adf+rdf": run(regress(EAD, SOAP, ADF, RDF)),
+    "all six": run(regress(EAD, SOAP, ADF, RDF, WACSF, GMP)),
+    # Whitened.
+    "ead, 64 components": run(regress(EAD, components=64)),
+    "ead+soap, 64 components": run(regress(EAD, SOAP, components=64)),
+    # Masked elements.
+    "masking": run(MASKING),
+    "ead+masking": run(regress(EAD), MASKING),
+    "ead+masking, balance": run(regress(EAD), MASKING, task_weights="balance"),
+    "ead+masking, fixed": run(regress(EAD), MASKING, task_weights="fixed"),
+    "ead at layer 2+masking": run(regress(EAD, layer=1), MASKING),
+    "ead+masking of 10 %": run(regress(EAD), MASKING | {"fraction": 0.1}),
+    "masking, then ead": run(
+        regress(EAD, start=0.4), MASKING | {"stop": 0.6}, task_weights="balance"
+    ),
+    "ead+soap+masking": run(regress(EAD, SOAP), MASKING),
+    # Rivals.
+    "denoising": run(DENOISING, task_weights="fixed"),
+    "formation energies": run(ENERGY, task_weights="fixed"),
+    # Everything.
+    "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),
+    "ead+masking+denoising, balance": run(regress(EAD), MASKING, DENOISING, task_weights="balance"),
+}

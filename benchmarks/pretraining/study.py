@@ -1,0 +1,156 @@
+"""Which pre-training pays: one protocol for every arm.
+
+    python benchmarks/pretraining/study.py --data DIR --work WORK --part dev --arms ead,masking \\
+        --sets "formation energy,phonon peak" --seeds 0 1 --labels 500
+
+Every arm has the same network, the same corpus and the same number of steps (or, with
+``--cpu-seconds``, the same processor time, targets included); fine-tuning tries the same learning
+rates for all, and validation chooses. A unit is one arm on one set with one number of labels and one
+seed; it is written to ``benchmarks/results/pretraining/PART/ARM.json`` when it is done, and is not
+done again. ``WORK`` keeps the pre-trained networks.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from arms import ARMS
+from sets import SETS, load_corpus, load_set, parts
+
+from atomprint.evaluation.twin import run_twins, split_labelled
+from atomprint.heads.model import Model
+from atomprint.heads.target import Target
+from atomprint.structures.crystal import Crystal
+from atomprint.training.checkpoint import ModelInfo, load_model, save_model, write_json
+from atomprint.training.finetune import FinetuneSettings
+from atomprint.training.pretrain import PretrainSettings, pretrain
+from atomprint.training.run import environment, hash_crystals
+
+RESULTS = Path(__file__).parents[1] / "results" / "pretraining"
+
+
+def slug(name: str) -> str:
+    """A file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def pretrained(
+    arm: str, corpus: list[Crystal], steps: int, seed: int, work: Path
+) -> tuple[Model, dict[str, Any]]:
+    """The network of an arm, trained or read, and what it cost."""
+    folder = work / f"{slug(arm)}-{steps}-{len(corpus)}-seed{seed}"
+    if (folder / "cost.json").is_file():
+        return load_model(folder)[0], json.loads((folder / "cost.json").read_text())
+    settings = PretrainSettings.model_validate(ARMS[arm])
+    loop = settings.loop.model_copy(update={"n_steps": steps, "device": "cpu", "seed": seed})
+    settings = settings.model_copy(update={"loop": loop})
+    started = time.process_time()
+    result = pretrain(corpus, settings, progress=_say(arm))
+    cost = {
+        "cpu_seconds": round(time.process_time() - started, 1),
+        "n_steps": steps,
+        "n_crystals": len(corpus),
+        "corpus_hash": hash_crystals(corpus),
+        "settings": settings.model_dump(mode="json"),
+        "last": result.history[-1],
+    }
+    save_model(folder, result.model, result.model.state_dict(), ModelInfo("pretrain"))
+    write_json(folder / "cost.json", cost)
+    return result.model, cost
+
+
+def _say(arm: str) -> Any:
+    def say(step: int, total: int, numbers: dict[str, float]) -> None:
+        if step % 1000 == 0:
+            print(arm, step, total, numbers, file=sys.stderr, flush=True)
+
+    return say
+
+
+def main() -> None:
+    """Do the units that are missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--part", choices=("dev", "test"), required=True)
+    parser.add_argument("--arms", required=True, help="with semicolons")
+    parser.add_argument("--sets", default=",".join(SETS), help="with commas")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--labels", type=int, nargs="+", default=[500])
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--n-corpus", type=int, help="a random sample of the corpus")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    corpus: list[Crystal] = []
+    rows: dict[str, list[Crystal]] = {}
+    for arm in arguments.arms.split(";"):
+        variant = arm
+        if arguments.steps != 5000 and arm != "scratch":
+            variant += f", {arguments.steps} steps"
+        if arguments.n_corpus and arm != "scratch":
+            variant += f", {arguments.n_corpus} crystals"
+        path = arguments.out / arguments.part / f"{slug(variant)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done: dict[str, Any] = {"arm": variant, "part": arguments.part, "results": []}
+        if path.is_file():
+            done = json.loads(path.read_text(encoding="utf-8"))
+        finished = {(r["set"], r["n_labels"], r["seed"]) for r in done["results"]}
+        model = None
+        for seed in arguments.seeds:
+            for name in arguments.sets.split(","):
+                for n_labels in arguments.labels:
+                    if name not in rows:
+                        rows[name] = load_set(name, arguments.data)
+                    pool, judged = parts(name, rows[name], arguments.part)
+                    n = min(n_labels, len(pool))
+                    if (name, n, seed) in finished:
+                        continue
+                    if ARMS[arm] is not None and model is None:
+                        if not corpus:
+                            corpus = load_corpus(arguments.data)
+                            if arguments.n_corpus:
+                                order = np.random.default_rng(99).permutation(len(corpus))
+                                corpus = [corpus[i] for i in order[: arguments.n_corpus]]
+                        model, cost = pretrained(arm, corpus, arguments.steps, 0, arguments.work)
+                        done["pretraining"] = cost
+                    tuning = FinetuneSettings()
+                    loop = tuning.loop.model_copy(update={"seed": seed, "device": "cpu"})
+                    tuning = tuning.model_copy(update={"loop": loop})
+                    started = time.process_time()
+                    outcome = run_twins(
+                        split_labelled(pool, judged, n, tuning.valid_fraction, seed),
+                        [Target(name="y", unit=SETS[name].unit)],
+                        tuning,
+                        PretrainSettings().model,
+                        model,
+                        twin=False,
+                    )
+                    row = outcome.results[0]
+                    done["results"].append(
+                        {
+                            "set": name,
+                            "n_labels": n,
+                            "seed": seed,
+                            "mae": row["value"],
+                            "learning_rate": row["learning_rate"],
+                            "n_test": row["n_test"],
+                            "cpu_seconds": round(time.process_time() - started, 1),
+                        }
+                    )
+                    done["environment"] = {k: v for k, v in environment().items() if k != "command"}
+                    write_json(path, done)
+                    print(variant, name, n, seed, row["value"], flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""What every objective promises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from atomprint.backbones.base import AtomFeatures, Backbone
+from atomprint.ground.settings import Settings
+from atomprint.heads.target import Target
+from atomprint.structures.graph import GraphBatch
+
+
+class ObjectiveSettings(Settings):
+    """Settings that every objective has."""
+
+    kind: str
+    weight: float = Field(1.0, gt=0, description="factor of its losses")
+    start: float = Field(0.0, ge=0, lt=1, description="part of the run after which it begins")
+    stop: float = Field(1.0, gt=0, le=1, description="part of the run after which it ends")
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> "ObjectiveSettings":
+        if self.start >= self.stop:
+            raise ValueError(f"start {self.start} is not below stop {self.stop}")
+        return self
+
+    def is_on(self, progress: float) -> bool:
+        """Whether the objective is at work when this part of the run is done."""
+        return self.start <= progress < self.stop or (progress >= 1 and self.stop == 1)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Crystals that statistics are fitted on: a batch with the labels asked for.
+
+    Attributes
+    ----------
+    graph
+        Perturbed as in training.
+    labels
+        By name, NaN where missing.
+    """
+
+    graph: GraphBatch
+    labels: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a step shows an objective: the truth, what the network saw of it and made of it.
+
+    Attributes
+    ----------
+    graph
+        All elements, the geometry that the network saw.
+    seen
+        What the network saw: element 0 where an atom's element was hidden. Where an objective
+        ``differentiates``, its geometry is a function of ``positions`` and ``strain``.
+    hidden
+        Atoms whose element was hidden, ``(n_atoms,)`` bool.
+    labels
+        What the objectives asked of the batch, by name; NaN where missing.
+    backbone
+        The network, for a second look.
+    features
+        What it made of ``seen``.
+    positions, strain
+        Where an objective ``differentiates``: Å, ``(n_atoms, 3)``, and a strain of zero,
+        ``(n_crystals, 3, 3)``, both with a gradient.
+    seed
+        Of random choices in this step.
+    progress
+        Part of the run that is done, 0 to 1.
+    """
+
+    graph: GraphBatch
+    seen: GraphBatch
+    hidden: Tensor
+    labels: dict[str, Tensor]
+    backbone: Backbone
+    features: AtomFeatures
+    positions: Tensor | None = None
+    strain: Tensor | None = None
+    seed: int = 0
+    progress: float = 0.0
+
+
+class Objective(nn.Module, ABC):
+    """One thing that a network is pre-trained to do; it brings its own heads.
+
+    Attributes
+    ----------
+    settings
+        Its own.
+    terms
+        Names of its losses, which are weighed one by one.
+    cutoff
+        What its targets need of the graph, Å; 0 if nothing.
+    labels
+        What batches must carry.
+    hides
+        Part of the atoms whose elements it wants hidden from the network.
+    differentiates
+        Whether it takes derivatives by positions or strain.
+    """
+
+    settings: ObjectiveSettings
+    terms: tuple[str, ...]
+    cutoff: float = 0.0
+    labels: tuple[Target, ...] = ()
+    hides: float = 0.0
+    differentiates: bool = False
+
+    def fit(self, samples: Sequence[Sample]) -> None:
+        """Fit statistics (scales of targets) on crystals of the corpus."""
+
+    def follow(self, backbone: Backbone) -> None:
+        """Look at the network before a training step."""
+
+    @abstractmethod
+    def losses(self, view: View) -> dict[str, Tensor]:
+        """Loss of every term, each a number."""

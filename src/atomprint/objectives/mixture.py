@@ -1,0 +1,209 @@
+"""Objectives together: one look of the network at a batch, losses of all, weighed."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from atomprint.backbones.base import AtomFeatures, Backbone
+from atomprint.ground.errors import UsageError
+from atomprint.heads.target import Target
+from atomprint.objectives.base import Objective, Sample, View
+from atomprint.structures.graph import GraphBatch
+
+TaskWeights = Literal["uncertainty", "fixed", "balance"]
+
+# Memory of the running mean of gradients' norms, in steps.
+_BALANCE_STEPS = 100
+
+
+class Mixture(nn.Module):
+    """Any objectives at once.
+
+    The loss is the sum over all terms of ``weight * factor * loss``; ``weight`` is the objective's,
+    and the factors are
+
+    - ``fixed``: 1;
+    - ``uncertainty``: ``exp(-s)`` with a learned s, and s is added: the maximum likelihood of an
+      error of unknown width (Kendall, Gal & Cipolla 2018, arXiv 1705.07115, sec. 3). A term that
+      cannot be predicted well does not drown the others;
+    - ``balance``: such that the gradients of all terms by the network's features are equally large
+      in the mean over the last 100 steps, after GradNorm (Chen et al. 2018, arXiv 1711.02257)
+      without its training rates.
+
+    Parameters
+    ----------
+    members
+        The objectives.
+    weighting
+        How the factors come about.
+    """
+
+    log_widths: Tensor
+    norms: Tensor
+
+    def __init__(self, members: Sequence[Objective], weighting: TaskWeights) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.weighting: TaskWeights = weighting
+        kinds = [m.settings.kind for m in members]
+        self.names = [
+            [f"{kind if kinds.count(kind) == 1 else f'{kind}{index}'}/{term}" for term in m.terms]
+            for index, (kind, m) in enumerate(zip(kinds, members, strict=True))
+        ]
+        n_terms = sum(len(names) for names in self.names)
+        self.log_widths = nn.Parameter(
+            torch.zeros(n_terms), requires_grad=weighting == "uncertainty"
+        )
+        self.register_buffer("norms", torch.zeros(n_terms))
+        wanted = {m.hides for m in members if m.hides}
+        if len(wanted) > 1:
+            raise UsageError(
+                f"objectives want different parts of the elements hidden, {sorted(wanted)}; "
+                "give them one fraction"
+            )
+        self.hides = wanted.pop() if wanted else 0.0
+        self.differentiates = any(m.differentiates for m in members)
+
+    @property
+    def cutoff(self) -> float:
+        """What targets need of the graph, Å."""
+        return max(m.cutoff for m in self._objectives())
+
+    @property
+    def labels(self) -> tuple[Target, ...]:
+        """What batches must carry."""
+        wanted = {label.name: label for m in self._objectives() for label in m.labels}
+        return tuple(wanted.values())
+
+    def _objectives(self) -> list[Objective]:
+        return [m for m in self.members if isinstance(m, Objective)]
+
+    def fit(self, samples: Sequence[Sample]) -> None:
+        """Fit statistics of all objectives."""
+        for member in self._objectives():
+            member.fit(samples)
+
+    def loss(
+        self,
+        backbone: Backbone,
+        graph: GraphBatch,
+        labels: dict[str, Tensor],
+        seed: int = 0,
+        progress: float = 0.0,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighed loss of a batch, and each term's own loss for the log.
+
+        Parameters
+        ----------
+        backbone
+            The network.
+        graph
+            Of the batch.
+        labels
+            Those asked for.
+        seed
+            Of random choices.
+        progress
+            Part of the run that is done: objectives outside their part of it do not count.
+        """
+        at_work = [
+            (index, member)
+            for index, member in enumerate(self._objectives())
+            if not self.training or member.settings.is_on(progress)
+        ]
+        if not at_work:
+            raise UsageError(
+                f"no objective is at work when {progress:.0%} of the run is done; "
+                "let their start and stop cover all of it"
+            )
+        if self.training:
+            for _, member in at_work:
+                member.follow(backbone)
+        with (
+            torch.enable_grad()
+            if self.differentiates
+            else torch.set_grad_enabled(torch.is_grad_enabled())
+        ):
+            view = self._look(backbone, graph, labels, seed, progress)
+            found = [(index, member.losses(view)) for index, member in at_work]
+        log: dict[str, Tensor] = {}
+        places: list[int] = []
+        losses: list[Tensor] = []
+        weights: list[float] = []
+        first = [0]
+        for names in self.names:
+            first.append(first[-1] + len(names))
+        for index, values in found:
+            member = self._objectives()[index]
+            for place, (name, term) in enumerate(
+                zip(self.names[index], member.terms, strict=True), first[index]
+            ):
+                log[name] = values[term].detach()
+                places.append(place)
+                losses.append(values[term])
+                weights.append(member.settings.weight)
+        total = self._total(losses, places, weights, view)
+        return total, log
+
+    def _look(
+        self, backbone: Backbone, graph: GraphBatch, labels: dict[str, Tensor], seed: int,
+        progress: float,
+    ) -> View:  # fmt: skip
+        """Hide elements, let the network look, and keep what derivatives need."""
+        hidden = torch.zeros_like(graph.numbers, dtype=torch.bool)
+        seen = graph
+        if self.hides:
+            dice = torch.rand(graph.n_atoms, generator=torch.Generator().manual_seed(seed))
+            hidden = (dice < self.hides).to(graph.device)
+            seen = graph.with_numbers(graph.numbers.masked_fill(hidden, 0))
+        positions = strain = None
+        if self.differentiates:
+            positions = graph.positions.detach().clone().requires_grad_()
+            strain = torch.zeros_like(graph.cells).requires_grad_()
+            change = torch.eye(3, dtype=graph.dtype, device=graph.device) + strain
+            change = 0.5 * (change + change.transpose(1, 2))
+            moved = torch.einsum("ai,aij->aj", positions, change[graph.crystal_index])
+            seen = seen.with_geometry(moved, graph.cells @ change)
+        features = backbone(seen)
+        if self.weighting == "balance":
+            # Copies that only heads read: gradients by them do not run through the network.
+            layers = tuple(layer.clone() for layer in features.layers)
+            vectors = None if features.vectors is None else features.vectors.clone()
+            features = AtomFeatures(layers[-1], vectors, layers)
+        return View(
+            graph, seen, hidden, labels, backbone, features, positions, strain, seed, progress
+        )
+
+    def _total(
+        self, terms: list[Tensor], places: list[int], weights: list[float], view: View
+    ) -> Tensor:
+        losses = torch.stack(terms)
+        weight = losses.new_tensor(weights)
+        if self.weighting == "fixed":
+            return (weight * losses).sum()
+        if self.weighting == "uncertainty":
+            widths = self.log_widths[places]
+            return (weight * (losses * torch.exp(-widths) + widths)).sum()
+        if self.training and torch.is_grad_enabled():
+            self._measure(terms, places, view)
+        norms = self.norms[places]
+        known = norms > 0
+        mean = norms[known].mean() if bool(known.any()) else norms.new_ones(())
+        factors = torch.where(known, mean / norms.clamp(min=1e-12), torch.ones_like(norms))
+        return (weight * factors * losses).sum()
+
+    @torch.no_grad()
+    def _measure(self, losses: list[Tensor], places: list[int], view: View) -> None:
+        """Update the running means of the norms of gradients by the features."""
+        features = list(view.features.layers)
+        if view.features.vectors is not None:
+            features.append(view.features.vectors)
+        for loss, place in zip(losses, places, strict=True):
+            with torch.enable_grad():
+                grads = torch.autograd.grad(loss, features, retain_graph=True, allow_unused=True)
+            norm = torch.stack([g.square().sum() for g in grads if g is not None]).sum().sqrt()
+            old = self.norms[place]
+            share = torch.where(old > 0, 1 / _BALANCE_STEPS, 1.0)
+            self.norms[place] = old + share * (norm - old)
