@@ -1,13 +1,11 @@
 """Which pre-training pays: one protocol for every arm.
 
-    python benchmarks/pretraining/study.py --data DIR --work WORK --part dev --arms ead,masking \\
-        --sets "formation energy,phonon peak" --seeds 0 1 --labels 500
+    python benchmarks/pretraining/study.py --data DIR --work WORK --part dev --arms "ead;masking"
 
-Every arm has the same network, the same corpus and the same number of steps (or, with
-``--cpu-seconds``, the same processor time, targets included); fine-tuning tries the same learning
-rates for all, and validation chooses. A unit is one arm on one set with one number of labels and one
-seed; it is written to ``benchmarks/results/pretraining/PART/ARM.json`` when it is done, and is not
-done again. ``WORK`` keeps the pre-trained networks.
+Every arm has the same network, the same corpus and the same number of steps; fine-tuning tries the
+same learning rates for all, and validation chooses. A unit is one arm on one set with one number of
+labels and one seed; it is written to ``benchmarks/results/pretraining/PART/ARM.json`` when it is
+done, and is not done again. ``WORK`` keeps the pre-trained networks.
 """
 
 import argparse
