@@ -1,8 +1,8 @@
 """The labelled sets of the study, in a fixed order, and the corpus without their crystals.
 
 Each set's crystals have one random order. The first ``n_dev`` of them are where recipes are
-compared (development), the next ``n_test`` are the test part, which no choice has seen. Labels to train and
-validate on are drawn, anew for each seed, from all crystals that are in neither.
+compared (development), the next ``n_test`` are the test part, which no choice has seen. Labels to
+train and validate on are drawn, anew for each seed, from all crystals that are in neither.
 """
 
 from collections import defaultdict
@@ -48,8 +48,6 @@ SETS = {
     "band gap": Set("mp", "band_gap", "eV", most=3000, max_atoms=20),
     "phonon peak": Set("matbench_phonons", "last_phdos_peak", "cm⁻¹", n_dev=300, n_test=400),
     "exfoliation energy": Set(
-        "matbench_jdft2d", "exfoliation_energy", "meV/atom", n_dev=0, n_test=230
-    ),
         "matbench_jdft2d", "exfoliation_energy", "meV/atom", n_dev=0, n_test=230
     ),
     "log10 bulk modulus": Set("mp_elastic", "bulk_modulus_vrh", "log10 GPa", log=True),
