@@ -12,6 +12,7 @@ RDF = {"kind": "rdf", "per": "atom", "cutoff_function": "cosine", "channels": FI
 ADF = {"kind": "adf", "channels": FIVE}
 MASKING = {"kind": "masking"}
 DENOISING = {"kind": "denoising"}
+STRAINED = {"rattle": 0.05, "strain": 0.02}
 ENERGY = {"kind": "labels", "names": ["formation_energy_per_atom"]}
 
 
@@ -55,6 +56,15 @@ ARMS: dict[str, dict[str, Any] | None] = {
     # Rivals.
     "denoising": run(DENOISING, task_weights="fixed"),
     "formation energies": run(ENERGY, task_weights="fixed"),
+    # With denoising.
+    "ead+denoising": run(regress(EAD), DENOISING),
+    "ead+denoising, balance": run(regress(EAD), DENOISING, task_weights="balance"),
+    "ead+soap+denoising": run(regress(EAD, SOAP), DENOISING),
+    "all six+denoising": run(regress(EAD, SOAP, ADF, RDF, WACSF, GMP), DENOISING),
+    "ead+denoising, strained": run(regress(EAD), DENOISING, perturbation=STRAINED),
+    "ead+denoising, 0.1 Å": run(
+        regress(EAD), DENOISING | {"scale": 0.1}, perturbation={"rattle": 0.1}
+    ),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),
     "ead+masking+denoising, balance": run(regress(EAD), MASKING, DENOISING, task_weights="balance"),
