@@ -15,6 +15,7 @@ import atomprint
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.training.checkpoint import write_json
+from atomprint.training.memory import keep_memory
 from atomprint.training.settings import LoopSettings
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def make_fabric(settings: LoopSettings, folder: Path | None) -> "Fabric":
             loggers=loggers,
         )
         fabric.launch()
+        if fabric.device.type == "cpu":
+            keep_memory()
     except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         first = str(error).splitlines()[0]
         raise UsageError(f"device {settings.device!r} cannot be used: {first}") from None
