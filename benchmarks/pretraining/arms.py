@@ -49,6 +49,7 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "ead+masking, fixed": run(regress(EAD), MASKING, task_weights="fixed"),
     "ead at layer 2+masking": run(regress(EAD, layer=1), MASKING),
     "ead+masking of 10 %": run(regress(EAD), MASKING | {"fraction": 0.1}),
+    "ead+masking in half the crystals": run(regress(EAD), MASKING | {"crystals": 0.5}),
     "masking, then ead": run(
         regress(EAD, start=0.4), MASKING | {"stop": 0.6}, task_weights="balance"
     ),

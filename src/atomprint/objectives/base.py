@@ -101,8 +101,9 @@ class Objective(nn.Module, ABC):
         What its targets need of the graph, Å; 0 if nothing.
     labels
         What batches must carry.
-    hides
-        Part of the atoms whose elements it wants hidden from the network.
+    hides, hides_in
+        Part of the atoms whose elements it wants hidden from the network, and part of the crystals
+        in which it wants that.
     differentiates
         Whether it takes derivatives by positions or strain.
     """
@@ -112,6 +113,7 @@ class Objective(nn.Module, ABC):
     cutoff: float = 0.0
     labels: tuple[Target, ...] = ()
     hides: float = 0.0
+    hides_in: float = 1.0
     differentiates: bool = False
 
     def fit(self, samples: Sequence[Sample]) -> None:

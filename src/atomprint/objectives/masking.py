@@ -18,6 +18,9 @@ class MaskingSettings(ObjectiveSettings):
 
     kind: Literal["masking"] = "masking"
     fraction: float = Field(0.25, gt=0, lt=1, description="part of the atoms that is hidden")
+    crystals: float = Field(
+        1.0, gt=0, le=1, description="part of the crystals in which atoms are hidden"
+    )
     elements: bool = Field(True, description="predict the element (cross-entropy)")
     properties: tuple[ChannelName, ...] = Field(
         ("electronegativity", "covalent_radius", "valence", "period"),
@@ -58,7 +61,7 @@ class MaskingObjective(Objective):
         if not settings.elements and not settings.properties:
             raise ValueError("masking: set elements or properties, or leave the objective out")
         self.settings = settings
-        self.hides = settings.fraction
+        self.hides, self.hides_in = settings.fraction, settings.crystals
         terms = ["elements"] if settings.elements else []
         self.terms = (*terms, *(["properties"] if settings.properties else []))
         values = channel_table(settings.properties or ("one",)).to(torch.float32)

@@ -57,13 +57,13 @@ class Mixture(nn.Module):
             torch.zeros(n_terms), requires_grad=weighting == "uncertainty"
         )
         self.register_buffer("norms", torch.zeros(n_terms))
-        wanted = {m.hides for m in members if m.hides}
+        wanted = {(m.hides, m.hides_in) for m in members if m.hides}
         if len(wanted) > 1:
             raise UsageError(
                 f"objectives want different parts of the elements hidden, {sorted(wanted)}; "
                 "give them one fraction"
             )
-        self.hides = wanted.pop() if wanted else 0.0
+        self.hides, self.hides_in = wanted.pop() if wanted else (0.0, 1.0)
         self.differentiates = any(m.differentiates for m in members)
 
     @property
@@ -155,8 +155,10 @@ class Mixture(nn.Module):
         hidden = torch.zeros_like(graph.numbers, dtype=torch.bool)
         seen = graph
         if self.hides:
-            dice = torch.rand(graph.n_atoms, generator=torch.Generator().manual_seed(seed))
-            hidden = (dice < self.hides).to(graph.device)
+            dice = torch.Generator().manual_seed(seed)
+            hidden = (torch.rand(graph.n_atoms, generator=dice) < self.hides).to(graph.device)
+            chosen = torch.rand(graph.n_crystals, generator=dice) < self.hides_in
+            hidden &= chosen.to(graph.device)[graph.crystal_index]
             seen = graph.with_numbers(graph.numbers.masked_fill(hidden, 0))
         positions = strain = None
         if self.differentiates:
