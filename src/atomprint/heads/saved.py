@@ -1,0 +1,119 @@
+"""A model on disk: safetensors for numbers, JSON for settings; reading one runs no code from it.
+
+A model is a folder with ``model.json`` (format, settings, targets; readable without the weights)
+and ``model.safetensors``.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import atomprint
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.ground.settings import validate
+from atomprint.heads.model import Model, ModelSettings
+from atomprint.heads.target import Target
+
+FORMAT = 1
+"""Number of the checkpoint format; :data:`UPGRADES` brings older ones up to it."""
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""One function a step: ``UPGRADES[n]`` turns the JSON of format n into format n + 1."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What ``model.json`` says beside settings and targets.
+
+    Attributes
+    ----------
+    made_by
+        ``pretrain`` or ``finetune``.
+    notes
+        Anything the maker wrote down: seed, steps, hash of the data, the parent run.
+    """
+
+    made_by: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON in one piece: a reader sees the old file or the new one, never half."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def save_model(folder: Path, model: Model, weights: dict[str, Tensor], info: ModelInfo) -> None:
+    """Write a model into a folder; ``weights`` is a state dict of ``model``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / "model.safetensors.part"
+    save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, part)
+    part.replace(folder / "model.safetensors")
+    write_json(
+        folder / "model.json",
+        {
+            "format": FORMAT,
+            "atomprint": atomprint.__version__,
+            "made_by": info.made_by,
+            "settings": model.settings.model_dump(mode="json"),
+            "targets": [t.model_dump(mode="json") for t in model.targets],
+            "notes": info.notes,
+        },
+    )
+
+
+def load_model(folder: Path) -> tuple[Model, ModelInfo]:
+    """Read a model from a folder.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds no checkpoint.
+    DataError
+        If the checkpoint is broken, or newer than this version of atomprint.
+    """
+    meta = folder / "model.json"
+    if not meta.is_file():
+        raise UsageError(
+            f"{folder}: there is no atomprint model here (no model.json); "
+            "give the folder that a pretrain or finetune run wrote"
+        )
+    try:
+        described = json.loads(meta.read_text(encoding="utf-8"))
+        described = _upgrade(described, meta)
+        settings = validate(ModelSettings, described["settings"], str(meta))
+        targets = [validate(Target, t, str(meta)) for t in described["targets"]]
+        info = ModelInfo(described["made_by"], described["notes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{meta}: not a readable model description ({error}); copy it again"
+        ) from None
+    model = Model(settings, targets)
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(
+            f"{folder / 'model.safetensors'}: the weights cannot be read ({first}); copy them again"
+        ) from None
+    return model.eval(), info
+
+
+def _upgrade(described: dict[str, Any], where: Path) -> dict[str, Any]:
+    number = int(described["format"])
+    if number > FORMAT:
+        raise DataError(
+            f"{where}: checkpoint format {number} is newer than this atomprint reads ({FORMAT}); "
+            "upgrade atomprint"
+        )
+    while number < FORMAT:
+        described = UPGRADES[number](described)
+        number += 1
+    return described
