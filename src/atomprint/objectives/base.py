@@ -11,6 +11,7 @@ from atomprint.backbones.base import AtomFeatures, Backbone
 from atomprint.ground.settings import Settings
 from atomprint.heads.target import Target
 from atomprint.structures.graph import GraphBatch
+from atomprint.structures.perturb import PerturbSettings
 
 
 class ObjectiveSettings(Settings):
@@ -26,6 +27,15 @@ class ObjectiveSettings(Settings):
         if self.start >= self.stop:
             raise ValueError(f"start {self.start} is not below stop {self.stop}")
         return self
+
+    def check(self, perturbation: PerturbSettings) -> None:
+        """Refuse a perturbation of the crystals that the objective cannot work with.
+
+        Raises
+        ------
+        ValueError
+            Why, and what to set.
+        """
 
     def is_on(self, progress: float) -> bool:
         """Whether the objective is at work when this part of the run is done."""

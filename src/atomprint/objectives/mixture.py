@@ -166,8 +166,10 @@ class Mixture(nn.Module):
             strain = torch.zeros_like(graph.cells).requires_grad_()
             change = torch.eye(3, dtype=graph.dtype, device=graph.device) + strain
             change = 0.5 * (change + change.transpose(1, 2))
-            moved = torch.einsum("ai,aij->aj", positions, change[graph.crystal_index])
-            seen = seen.with_geometry(moved, graph.cells @ change)
+            # Geometry is not for half precision, which autocast would do these products in.
+            with torch.autocast(graph.device.type, enabled=False):
+                moved = torch.einsum("ai,aij->aj", positions, change[graph.crystal_index])
+                seen = seen.with_geometry(moved, graph.cells @ change)
         features = backbone(seen)
         if self.weighting == "balance":
             # Copies that only heads read: gradients by them do not run through the network.
@@ -205,7 +207,10 @@ class Mixture(nn.Module):
         for loss, place in zip(losses, places, strict=True):
             with torch.enable_grad():
                 grads = torch.autograd.grad(loss, features, retain_graph=True, allow_unused=True)
-            norm = torch.stack([g.square().sum() for g in grads if g is not None]).sum().sqrt()
+            reached = [g.square().sum() for g in grads if g is not None]
+            if not reached:
+                continue  # it looked a second time: its gradients do not pass these features
+            norm = torch.stack(reached).sum().sqrt()
             old = self.norms[place]
             share = torch.where(old > 0, 1 / _BALANCE_STEPS, 1.0)
             self.norms[place] = old + share * (norm - old)

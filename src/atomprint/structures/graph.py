@@ -121,7 +121,9 @@ class GraphBatch:
     def edge_vectors(self) -> Tensor:
         """``R_neighbor + S @ A - R_center`` in Å, ``(n_edges, 3)``; differentiable."""
         edge_cells = self.cells[self.crystal_index[self.center_index]]
-        translation = torch.einsum("ei,eij->ej", self.shifts, edge_cells)
+        # Under autocast a network may ask first: its half precision is not for geometry.
+        with torch.autocast(self.device.type, enabled=False):
+            translation = torch.einsum("ei,eij->ej", self.shifts, edge_cells)
         return self.positions[self.neighbor_index] + translation - self.positions[self.center_index]
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from atomprint.data.batching import (
     BatchSettings,
@@ -66,6 +66,12 @@ class PretrainSettings(Settings):
     n_standardize: int = Field(
         1024, ge=1, description="crystals on which the scale of the fingerprints is fitted"
     )
+
+    @model_validator(mode="after")
+    def _objectives_have_something_to_do(self) -> "PretrainSettings":
+        for objective in self.objectives:
+            objective.check(self.perturbation)
+        return self
 
 
 @dataclass(frozen=True)
