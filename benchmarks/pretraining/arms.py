@@ -12,6 +12,7 @@ RDF = {"kind": "rdf", "per": "atom", "cutoff_function": "cosine", "channels": FI
 ADF = {"kind": "adf", "channels": FIVE}
 MASKING = {"kind": "masking"}
 DENOISING = {"kind": "denoising"}
+CELLS = DENOISING | {"strain": True}
 STRAINED = {"rattle": 0.05, "strain": 0.02}
 ENERGY = {"kind": "labels", "names": ["formation_energy_per_atom"]}
 
@@ -65,6 +66,13 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "ead+denoising, strained": run(regress(EAD), DENOISING, perturbation=STRAINED),
     "ead+denoising, 0.1 Å": run(
         regress(EAD), DENOISING | {"scale": 0.1}, perturbation={"rattle": 0.1}
+    ),
+    "denoising of cells": run(CELLS, perturbation=STRAINED),
+    "denoising by energy": run(CELLS | {"by": "energy"}, perturbation=STRAINED),
+    "ead+denoising of cells": run(regress(EAD), CELLS, perturbation=STRAINED),
+    "ead+soap+denoising of cells": run(regress(EAD, SOAP), CELLS, perturbation=STRAINED),
+    "ead+denoising of cells+masking in half": run(
+        regress(EAD), CELLS, MASKING | {"crystals": 0.5}, perturbation=STRAINED
     ),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),
