@@ -8,12 +8,17 @@ from atomprint.objectives.base import Objective, Sample, View
 from atomprint.objectives.base import ObjectiveSettings as ObjectiveBase
 from atomprint.objectives.denoising import DenoisingSettings
 from atomprint.objectives.fingerprints import FingerprintObjective, FingerprintObjectiveSettings
+from atomprint.objectives.forces import ForcesSettings
 from atomprint.objectives.labels import LabelObjectiveSettings
 from atomprint.objectives.masking import MaskingSettings
 from atomprint.objectives.mixture import Mixture, TaskWeights
 
 ObjectiveSettings = Annotated[
-    FingerprintObjectiveSettings | MaskingSettings | DenoisingSettings | LabelObjectiveSettings,
+    FingerprintObjectiveSettings
+    | MaskingSettings
+    | DenoisingSettings
+    | ForcesSettings
+    | LabelObjectiveSettings,
     Field(discriminator="kind"),
 ]
 """Settings of any objective, told apart by ``kind``."""
@@ -22,6 +27,7 @@ __all__ = [
     "DenoisingSettings",
     "FingerprintObjective",
     "FingerprintObjectiveSettings",
+    "ForcesSettings",
     "LabelObjectiveSettings",
     "MaskingSettings",
     "Mixture",
