@@ -74,9 +74,7 @@ class PaiNN(Backbone):
         vector_basis = sum_by_index(direction[:, :, None] * basis[:, None, :], pair_index, n_pairs)
 
         scalars = self.embedding(graph.numbers)
-        # Before the first message all vectors are zero: what would be multiplied by them is left
-        # out, which is a good part of that layer's work.
-        vectors: Tensor | None = None
+        vectors = scalars.new_zeros((graph.n_atoms, 3, self.n_channels))
         layers = []
         for message, update in zip(self.messages, self.updates, strict=True):
             scalars, vectors = message(
@@ -84,8 +82,6 @@ class PaiNN(Backbone):
             )
             scalars, vectors = update(scalars, vectors)
             layers.append(scalars)
-        if vectors is None:
-            vectors = scalars.new_zeros((graph.n_atoms, 3, self.n_channels))
         return AtomFeatures(scalars, vectors, tuple(layers))
 
 
@@ -106,7 +102,7 @@ class Message(nn.Module):
     def forward(
         self,
         scalars: Tensor,
-        vectors: Tensor | None,
+        vectors: Tensor,
         scalar_basis: Tensor,
         vector_basis: Tensor,
         pair_center: Tensor,
@@ -114,8 +110,7 @@ class Message(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """New scalars ``(n_atoms, n)`` and vectors ``(n_atoms, 3, n)``.
 
-        The bases of a pair are ``(n_pairs, n_basis)`` and ``(n_pairs, 3, n_basis)``; vectors are
-        None where all are zero.
+        The bases of a pair are ``(n_pairs, n_basis)`` and ``(n_pairs, 3, n_basis)``.
         """
         n_atoms = scalars.shape[0]
         context = self.context(self.norm(scalars))
@@ -124,11 +119,10 @@ class Message(nn.Module):
         along = (
             self.filter_vector(vector_basis) * context[pair_neighbor, None, 2 * self.n_channels :]
         )
-        if vectors is not None:
-            along = along + to_vector[:, None, :] * vectors[pair_neighbor]
+        along = along + to_vector[:, None, :] * vectors[pair_neighbor]
         scalars = scalars + self.scale * sum_by_index(to_scalar, pair_center, n_atoms)
-        summed = self.scale * sum_by_index(along, pair_center, n_atoms)
-        return scalars, summed if vectors is None else vectors + summed
+        vectors = vectors + self.scale * sum_by_index(along, pair_center, n_atoms)
+        return scalars, vectors
 
 
 class Update(nn.Module):
