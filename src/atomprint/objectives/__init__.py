@@ -6,6 +6,7 @@ from pydantic import Field
 
 from atomprint.objectives.base import Objective, Sample, View
 from atomprint.objectives.base import ObjectiveSettings as ObjectiveBase
+from atomprint.objectives.conditioned import ConditionedSettings
 from atomprint.objectives.denoising import DenoisingSettings
 from atomprint.objectives.fingerprints import FingerprintObjective, FingerprintObjectiveSettings
 from atomprint.objectives.forces import ForcesSettings
@@ -17,6 +18,7 @@ ObjectiveSettings = Annotated[
     FingerprintObjectiveSettings
     | MaskingSettings
     | DenoisingSettings
+    | ConditionedSettings
     | ForcesSettings
     | LabelObjectiveSettings,
     Field(discriminator="kind"),
@@ -24,6 +26,7 @@ ObjectiveSettings = Annotated[
 """Settings of any objective, told apart by ``kind``."""
 
 __all__ = [
+    "ConditionedSettings",
     "DenoisingSettings",
     "FingerprintObjective",
     "FingerprintObjectiveSettings",

@@ -116,6 +116,8 @@ class Objective(nn.Module, ABC):
         in which it wants that.
     differentiates
         Whether it takes derivatives by positions or strain.
+    looks_again
+        Whether gradients of its losses reach the network by looks of its own.
     """
 
     settings: ObjectiveSettings
@@ -125,6 +127,7 @@ class Objective(nn.Module, ABC):
     hides: float = 0.0
     hides_in: float = 1.0
     differentiates: bool = False
+    looks_again: bool = False
 
     def fit(self, samples: Sequence[Sample]) -> None:
         """Fit statistics (scales of targets) on crystals of the corpus."""

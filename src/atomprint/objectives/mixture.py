@@ -30,7 +30,8 @@ class Mixture(nn.Module):
       cannot be predicted well does not drown the others;
     - ``balance``: such that the gradients of all terms by the network's features are equally large
       in the mean over the last 100 steps, after GradNorm (Chen et al. 2018, arXiv 1711.02257)
-      without its training rates.
+      without its training rates. Losses whose gradients do not all pass these features, those of
+      derivatives and of second looks, cannot be measured so; their factor is 1.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ class Mixture(nn.Module):
             torch.zeros(n_terms), requires_grad=weighting == "uncertainty"
         )
         self.register_buffer("norms", torch.zeros(n_terms))
+        self.measured = [not (m.differentiates or m.looks_again) for m in members for _ in m.terms]
         wanted = {(m.hides, m.hides_in) for m in members if m.hides}
         if len(wanted) > 1:
             raise UsageError(
@@ -205,12 +207,11 @@ class Mixture(nn.Module):
         if view.features.vectors is not None:
             features.append(view.features.vectors)
         for loss, place in zip(losses, places, strict=True):
+            if not self.measured[place]:
+                continue
             with torch.enable_grad():
                 grads = torch.autograd.grad(loss, features, retain_graph=True, allow_unused=True)
-            reached = [g.square().sum() for g in grads if g is not None]
-            if not reached:
-                continue  # it looked a second time: its gradients do not pass these features
-            norm = torch.stack(reached).sum().sqrt()
+            norm = torch.stack([g.square().sum() for g in grads if g is not None]).sum().sqrt()
             old = self.norms[place]
             share = torch.where(old > 0, 1 / _BALANCE_STEPS, 1.0)
             self.norms[place] = old + share * (norm - old)
