@@ -114,12 +114,13 @@ class Message(nn.Module):
         """
         n_atoms = scalars.shape[0]
         context = self.context(self.norm(scalars))
-        gates = self.filter_scalar(scalar_basis) * context[pair_neighbor, : 2 * self.n_channels]
+        # index_select, not indexing: its gradient is a sum over rows, which is several times faster.
+        context = context.index_select(0, pair_neighbor)
+        of_gates, of_vector = context.split([2 * self.n_channels, self.n_channels], dim=-1)
+        gates = self.filter_scalar(scalar_basis) * of_gates
         to_scalar, to_vector = gates.split(self.n_channels, dim=-1)
-        along = (
-            self.filter_vector(vector_basis) * context[pair_neighbor, None, 2 * self.n_channels :]
-        )
-        along = along + to_vector[:, None, :] * vectors[pair_neighbor]
+        along = self.filter_vector(vector_basis) * of_vector[:, None, :]
+        along = along + to_vector[:, None, :] * vectors.index_select(0, pair_neighbor)
         scalars = scalars + self.scale * sum_by_index(to_scalar, pair_center, n_atoms)
         vectors = vectors + self.scale * sum_by_index(along, pair_center, n_atoms)
         return scalars, vectors
