@@ -114,7 +114,7 @@ class Message(nn.Module):
         """
         n_atoms = scalars.shape[0]
         context = self.context(self.norm(scalars))
-        # index_select, not indexing: its gradient is a sum over rows, which is several times faster.
+        # index_select, not indexing: its gradient is a sum over rows, several times as fast.
         context = context.index_select(0, pair_neighbor)
         of_gates, of_vector = context.split([2 * self.n_channels, self.n_channels], dim=-1)
         gates = self.filter_scalar(scalar_basis) * of_gates
