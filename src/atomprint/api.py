@@ -5,16 +5,17 @@ nothing prints. ``progress`` is called as ``progress(stage, done, total, numbers
 """
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from atomprint.data.embedded import CORPUS
 from atomprint.data.inspect import inspect
+from atomprint.data.mixing import Corpus
 from atomprint.data.splits import split
 from atomprint.evaluation.twin import Outcome, prediction_columns, run_twins, split_labelled
 from atomprint.ground.errors import DataError, UsageError
@@ -43,12 +44,16 @@ EMBEDDED = "embedded"
 
 PathInput = str | Path
 Data = PathInput | Sequence[PathInput] | Sequence[Crystal]
+Mixture = Mapping[str, float | Corpus | Sequence[Crystal]]
+"""Corpora that are mixed: a path and its weight, or a name and crystals or a :class:`Corpus`."""
+
 Kinds = str | Settings | Sequence[str | Settings]
 Progress = Callable[[str, int, int, dict[str, float]], None]
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 __all__ = [
     "Columns",
+    "Corpus",
     "PretrainConfig",
     "demo",
     "embed",
@@ -66,13 +71,25 @@ __all__ = [
 class PretrainConfig(PretrainSettings):
     """A pre-training file: the data, the run folder, and every setting with its default."""
 
-    data: str | tuple[str, ...] | None = Field(
-        None, description="file, folder, glob or archive; or the word embedded"
+    data: str | tuple[str, ...] | dict[str, float] | None = Field(
+        None,
+        description="file, folder, glob or archive, or the word embedded; several in a list make "
+        "one corpus; several with a weight behind each are mixed in shares proportional to weight, "
+        "whatever their sizes",
     )
     out: str | None = Field(None, description="run folder to write")
     max_atoms: int | None = Field(
         None, ge=1, description="leave out crystals with more atoms in the cell"
     )
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _weights_are_positive(cls, data: Any) -> Any:
+        for name, weight in data.items() if isinstance(data, dict) else ():
+            number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not number or not 0 < weight < float("inf"):
+                raise ValueError(f"{name} has weight {weight!r}; give a positive number")
+        return data
 
 
 @dataclass(frozen=True)
@@ -397,7 +414,7 @@ def _device(device: str) -> Any:
 
 
 def pretrain(
-    data: Data | None = None,
+    data: Data | Mixture | None = None,
     out: PathInput | None = None,
     *,
     settings: PretrainConfig | None = None,
@@ -415,7 +432,8 @@ def pretrain(
     ----------
     data
         The corpus; overrides the settings' ``data``. The word ``embedded`` stands for the
-        generated crystals that come with the package.
+        generated crystals that come with the package. Several corpora are mixed by weight:
+        ``{"mine.cif": 1.0, "embedded": 0.5}``, or ``{"a": crystals, "b": Corpus(others, 0.5)}``.
     out
         Run folder; overrides the settings' ``out``. None keeps the result in memory.
     settings, config
@@ -445,27 +463,55 @@ def pretrain(
         data = data if data is not None else chosen.data
         if isinstance(data, str | Path):
             chosen = chosen.model_copy(update={"data": str(data)})
+        elif isinstance(data, Mapping) and all(isinstance(v, int | float) for v in data.values()):
+            chosen = chosen.model_copy(update={"data": dict(data)})
         target = out if out is not None else chosen.out
         if target is not None:
             chosen = chosen.model_copy(update={"out": str(target)})
         folder = Path(target) if target is not None else None  # type: ignore[assignment]
     if data is None:
         raise UsageError("there is no corpus: give --data PATH, or data: in the settings file")
-    result = _read(data, None, strict, progress)
-    crystals = result.crystals
-    if chosen.max_atoms is not None:
-        crystals = [c for c in crystals if c.n_atoms <= chosen.max_atoms]
+    corpora, problems = _read_corpora(data, chosen.max_atoms, strict, progress)
 
     def count(step: int, total: int, numbers: dict[str, float]) -> None:
         if progress is not None:
             progress("pretrain", step, total, numbers)
 
-    notes = {"problems": len(result.problems)}
+    notes = {"problems": len(problems)}
     outcome = run_pretraining(
-        crystals, chosen, folder, resume=resume is not None, progress=count, notes=notes
+        corpora, chosen, folder, resume=resume is not None, progress=count, notes=notes
     )
-    outcome.problems.extend(result.problems)
+    outcome.problems.extend(problems)
     return outcome
+
+
+def _read_corpora(
+    data: Data | Mixture, max_atoms: int | None, strict: bool, progress: Progress | None
+) -> tuple[list[Crystal] | dict[str, Corpus], list[Problem]]:
+    """Crystals to pre-train on, without those that are too large: one corpus, or a mixture."""
+    problems: list[Problem] = []
+
+    def read(one: Data, what: str) -> list[Crystal]:
+        result = _read(one, None, strict, progress)
+        problems.extend(result.problems)
+        kept = [c for c in result.crystals if max_atoms is None or c.n_atoms <= max_atoms]
+        if result.crystals and not kept:
+            raise DataError(
+                f"{what}: no crystal has at most max_atoms = {max_atoms} atoms; raise max_atoms"
+            )
+        return kept
+
+    if not isinstance(data, Mapping):
+        return read(data, "the corpus"), problems
+    corpora: dict[str, Corpus] = {}
+    for name, given in data.items():
+        if isinstance(given, Corpus):
+            corpora[name] = Corpus(read(given.crystals, name), given.weight)
+        elif isinstance(given, int | float):
+            corpora[name] = Corpus(read(name, name), float(given))
+        else:
+            corpora[name] = Corpus(read(given, name))
+    return corpora, problems
 
 
 def load_config(config: PathInput | None, overrides: Sequence[str] = ()) -> PretrainConfig:

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from atomprint.data.mixing import Mix
 from atomprint.ground.errors import DataError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
@@ -133,7 +134,7 @@ class BatchStream:
     Parameters
     ----------
     crystals
-        What to draw from; every epoch passes once over all of them.
+        What to draw from; every epoch passes once over all of them, if they are not mixed.
     cutoff
         Of the graphs, Å.
     limits
@@ -146,6 +147,8 @@ class BatchStream:
         Applied to every crystal anew each time it is drawn, or None.
     rank, world_size
         With several processes each takes every ``world_size``-th batch.
+    mix
+        In which order corpora among the crystals are drawn; None: they are one corpus.
     """
 
     def __init__(
@@ -158,6 +161,7 @@ class BatchStream:
         perturbation: PerturbSettings | None = None,
         rank: int = 0,
         world_size: int = 1,
+        mix: Mix | None = None,
     ) -> None:
         if not crystals:
             raise DataError("there is no crystal to train on; every one was skipped or held out")
@@ -169,10 +173,14 @@ class BatchStream:
         self.perturbation = perturbation
         self.rank = rank
         self.world_size = world_size
+        self.mix = mix
 
     def epoch(self, epoch: int) -> list[list[int]]:
         """Return the batches of one epoch, as indices of crystals."""
-        order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.crystals))
+        if self.mix is not None:
+            order = self.mix.order(epoch)
+        else:
+            order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.crystals))
         return plan_batches(self.crystals, [int(i) for i in order], self.cutoff, self.limits)
 
     def plan(self, start: int = 0) -> Iterator[tuple[int, list[int]]]:

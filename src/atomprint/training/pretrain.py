@@ -1,7 +1,6 @@
 """Pre-training: from a corpus without labels to a network that knows structures."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from atomprint.data.batching import (
-    BatchSettings,
-    BatchStream,
-    LabelSpec,
-    estimate_edges,
-)
+from atomprint.data.batching import Batch, BatchStream, LabelSpec
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
 from atomprint.heads.model import Model, ModelSettings
@@ -26,11 +20,11 @@ from atomprint.objectives import (
     Sample,
     TaskWeights,
 )
-from atomprint.structures.crystal import Crystal
 from atomprint.structures.perturb import PerturbSettings
 from atomprint.training.checkpoint import ModelInfo, load_state, save_model, save_state, write_json
+from atomprint.training.corpora import Corpora, mismatch, prepare
 from atomprint.training.loop import Progress, Trainer
-from atomprint.training.run import hash_crystals, make_fabric, make_folder, record
+from atomprint.training.run import make_fabric, make_folder, record
 from atomprint.training.settings import LoopSettings, OptimizerSettings
 from atomprint.training.tasks import PretrainTask
 
@@ -101,7 +95,7 @@ class PretrainResult:
 
 
 def pretrain(
-    crystals: Sequence[Crystal],
+    crystals: Corpora,
     settings: PretrainSettings,
     out: Path | None = None,
     *,
@@ -114,7 +108,8 @@ def pretrain(
     Parameters
     ----------
     crystals
-        The corpus; labels are looked at only by objectives that ask for them.
+        The corpus, or several by name, mixed by weight; labels are looked at only by objectives
+        that ask for them.
     settings
         Of the run.
     out
@@ -143,14 +138,8 @@ def pretrain(
     )
     labels = [LabelSpec(t.name, t.per, t.size) for t in objectives.labels]
     cutoff = max(model.cutoff, objectives.cutoff)
-    usable = [c for c in crystals if _fits(c, cutoff, loop.batch)]
-    train, valid = _hold_out(usable, settings.valid_fraction, loop.seed)
-    if not train:
-        raise DataError(
-            f"none of {len(crystals)} crystals can be trained on: all exceed a batch of "
-            f"{loop.batch.max_atoms} atoms or {loop.batch.max_edges} edges; raise loop.batch"
-        )
-    data = {"hash": hash_crystals(crystals), "n_crystals": len(crystals), **(notes or {})}
+    material = prepare(crystals, cutoff, loop.batch, settings.valid_fraction, loop.seed)
+    data = {**material.described, **(notes or {})}
     described = settings.model_dump(mode="json")
     if out is not None:
         _open_run(out, described, data, resume)
@@ -159,14 +148,13 @@ def pretrain(
     task = PretrainTask(model, objectives, loop.n_steps)
     trainer = Trainer(task, loop, fabric)
     stream = BatchStream(
-        train, cutoff, loop.batch, loop.seed, labels, settings.perturbation,
-        fabric.global_rank, fabric.world_size,
+        material.train, cutoff, loop.batch, loop.seed, labels, settings.perturbation,
+        fabric.global_rank, fabric.world_size, material.mix,
     )  # fmt: skip
     if resume and out is not None and (out / STATE).is_file():
         load_state(out / STATE, trainer)
     else:
-        chosen = np.random.default_rng((loop.seed, 2)).permutation(len(train))
-        sample = [train[i] for i in chosen[: settings.n_standardize]]
+        sample = material.sample(settings.n_standardize, loop.seed)
         perturbed = BatchStream(
             sample, cutoff, loop.batch, loop.seed, labels, settings.perturbation
         )
@@ -177,19 +165,23 @@ def pretrain(
             trainer.averaged = {k: v.detach().clone() for k, v in task.state_dict().items()}
 
     # Perturbed like the rest, and the same every time: some objectives ask for nothing else.
-    watched = []
-    if valid:
-        still = BatchStream(valid, cutoff, loop.batch, loop.seed, labels, settings.perturbation)
-        watched = [still.build(i, rows) for i, rows in enumerate(still.epoch(0))]
+    # A corpus counts there as much as in training: with its share, not with its size.
+    watched: list[tuple[float, Batch]] = []
+    known = sum(s for s, part in zip(material.shares, material.valid, strict=True) if part)
+    for share, part in zip(material.shares, material.valid, strict=True):
+        if part:
+            still = BatchStream(part, cutoff, loop.batch, loop.seed, labels, settings.perturbation)
+            weight = share / known / len(part)
+            watched += [(weight, still.build(i, rows)) for i, rows in enumerate(still.epoch(0))]
 
     def evaluate() -> dict[str, float]:
-        sums: dict[str, float] = {}
+        numbers: dict[str, float] = {}
         with torch.no_grad():
-            for batch in watched:
+            for weight, batch in watched:
                 _, log = task.loss(batch.to(fabric.device))
                 for name, value in log.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * batch.graph.n_crystals
-        numbers = {name: value / len(valid) for name, value in sums.items()}
+                    more = float(value) * batch.graph.n_crystals * weight
+                    numbers[name] = numbers.get(name, 0.0) + more
         # The plain mean over terms: learned task weights would make values of different
         # steps incomparable.
         return {"value": float(np.mean(list(numbers.values()))), **numbers}
@@ -212,25 +204,8 @@ def pretrain(
             {"seconds": state.seconds, "n_steps": state.step, "rows": state.history},
         )
     return PretrainResult(
-        model.eval(), state.history, state.seconds, len(train), len(crystals) - len(usable)
+        model.eval(), state.history, state.seconds, len(material.train), material.n_left_out
     )
-
-
-def _fits(crystal: Crystal, cutoff: float, limits: BatchSettings) -> bool:
-    """Whether a crystal alone stays within the limits of a batch, so that memory is bounded."""
-    return (
-        crystal.n_atoms <= limits.max_atoms and estimate_edges(crystal, cutoff) <= limits.max_edges
-    )
-
-
-def _hold_out(
-    crystals: Sequence[Crystal], fraction: float, seed: int
-) -> tuple[list[Crystal], list[Crystal]]:
-    order = np.random.default_rng((seed, 3)).permutation(len(crystals))
-    n_valid = min(512, int(fraction * len(crystals)))
-    valid = sorted(int(i) for i in order[:n_valid])
-    train = sorted(int(i) for i in order[n_valid:])
-    return [crystals[i] for i in train], [crystals[i] for i in valid]
 
 
 def _open_run(out: Path, described: dict[str, Any], data: dict[str, Any], resume: bool) -> None:
@@ -245,8 +220,6 @@ def _open_run(out: Path, described: dict[str, Any], data: dict[str, Any], resume
         raise UsageError(f"{out}: there is no run to resume here (no readable run.json)") from None
     if before["settings"] != described:
         raise UsageError(f"{out}: the run was started with other settings; resume with its own")
-    if before["data"]["hash"] != data["hash"]:
-        raise DataError(
-            f"{out}: the crystals are not those that the run was started with "
-            f"(hash {data['hash']}, then {before['data']['hash']}); give the same data"
-        )
+    reason = mismatch(before["data"], data)
+    if reason is not None:
+        raise DataError(f"{out}: {reason}")

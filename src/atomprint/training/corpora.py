@@ -1,0 +1,156 @@
+"""What a pre-training run draws from: one corpus or a mixture, less what is held out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from atomprint.data.batching import BatchSettings, estimate_edges
+from atomprint.data.mixing import Corpus, Mix
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.structures.crystal import Crystal
+from atomprint.training.run import hash_crystals
+
+Corpora = Sequence[Crystal] | Mapping[str, Corpus]
+"""Crystals, or several corpora by name."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Crystals for a run.
+
+    Attributes
+    ----------
+    train
+        To draw from, one corpus after the other.
+    valid
+        Held out of each corpus.
+    shares
+        Of each corpus in the training, in sum 1.
+    mix
+        How corpora are drawn; None for plain crystals.
+    n_left_out
+        Crystals too large for one batch.
+    described
+        For the run's record: hash and number of all crystals, and of each corpus with its weight.
+    """
+
+    train: list[Crystal]
+    valid: list[list[Crystal]]
+    shares: tuple[float, ...]
+    mix: Mix | None
+    n_left_out: int
+    described: dict[str, Any]
+
+    def sample(self, n: int, seed: int) -> list[Crystal]:
+        """At most ``n`` random training crystals; of a mixture, as it draws them."""
+        if self.mix is not None:
+            order = self.mix.order(0)
+        else:
+            order = np.random.default_rng((seed, 2)).permutation(len(self.train))
+        return [self.train[i] for i in order[:n]]
+
+
+def prepare(
+    corpora: Corpora, cutoff: float, limits: BatchSettings, valid_fraction: float, seed: int
+) -> Material:
+    """Leave out what is too large, and hold crystals out of every corpus.
+
+    Parameters
+    ----------
+    corpora
+        Crystals, or corpora by name.
+    cutoff
+        Of the graphs, Å.
+    limits
+        Of a batch; a crystal beyond them is left out, so that memory is bounded.
+    valid_fraction
+        Part of each corpus that is held out; at most 512 crystals times the corpus's share.
+    seed
+        Of the choice and the order.
+
+    Raises
+    ------
+    DataError
+        If nothing of a corpus can be trained on.
+    UsageError
+        If there is no corpus.
+    """
+    mixed = isinstance(corpora, Mapping)
+    named = corpora if isinstance(corpora, Mapping) else {"": Corpus(corpora)}
+    if not named:
+        raise UsageError("there is no corpus in the mixture; name at least one with its weight")
+    total = sum(corpus.weight for corpus in named.values())
+    shares = tuple(corpus.weight / total for corpus in named.values())
+    train: list[list[Crystal]] = []
+    valid: list[list[Crystal]] = []
+    n_left_out = 0
+    for (name, corpus), share in zip(named.items(), shares, strict=True):
+        usable = [c for c in corpus.crystals if _fits(c, cutoff, limits)]
+        n_left_out += len(corpus.crystals) - len(usable)
+        kept, held_out = _hold_out(usable, valid_fraction, round(512 * share), seed)
+        if not kept:
+            where = f"corpus {name}: " if name else ""
+            raise DataError(
+                f"{where}none of {len(corpus.crystals)} crystals can be trained on: all exceed a "
+                f"batch of {limits.max_atoms} atoms or {limits.max_edges} edges; raise loop.batch"
+            )
+        train.append(kept)
+        valid.append(held_out)
+    mix = None
+    if mixed:
+        weights = [corpus.weight for corpus in named.values()]
+        mix = Mix([len(part) for part in train], weights, seed)
+    everything = [crystal for corpus in named.values() for crystal in corpus.crystals]
+    described: dict[str, Any] = {"hash": hash_crystals(everything), "n_crystals": len(everything)}
+    if mixed:
+        described["corpora"] = [
+            {
+                "name": name,
+                "hash": hash_crystals(corpus.crystals),
+                "n_crystals": len(corpus.crystals),
+                "weight": corpus.weight,
+            }
+            for name, corpus in named.items()
+        ]
+    joined = [crystal for part in train for crystal in part]
+    return Material(joined, valid, shares, mix, n_left_out, described)
+
+
+def mismatch(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """Say how data to resume with differ from those that a run was started with.
+
+    Names do not count: data may have moved.
+    """
+
+    def mixture(data: dict[str, Any]) -> list[tuple[str, float]]:
+        return [(corpus["hash"], corpus["weight"]) for corpus in data.get("corpora", [])]
+
+    if before["hash"] != now["hash"]:
+        return (
+            "the crystals are not those that the run was started with "
+            f"(hash {now['hash']}, then {before['hash']}); give the same data"
+        )
+    if mixture(before) != mixture(now):
+        return (
+            "the corpora or their weights are not those that the run was started with; "
+            "give the same ones"
+        )
+    return None
+
+
+def _fits(crystal: Crystal, cutoff: float, limits: BatchSettings) -> bool:
+    return (
+        crystal.n_atoms <= limits.max_atoms and estimate_edges(crystal, cutoff) <= limits.max_edges
+    )
+
+
+def _hold_out(
+    crystals: Sequence[Crystal], fraction: float, most: int, seed: int
+) -> tuple[list[Crystal], list[Crystal]]:
+    order = np.random.default_rng((seed, 3)).permutation(len(crystals))
+    n_valid = min(most, int(fraction * len(crystals)))
+    valid = sorted(int(i) for i in order[:n_valid])
+    train = sorted(int(i) for i in order[n_valid:])
+    return [crystals[i] for i in train], [crystals[i] for i in valid]
