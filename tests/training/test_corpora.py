@@ -12,7 +12,7 @@ from atomprint.api import Corpus, PretrainConfig, load_config
 from atomprint.data.batching import BatchSettings
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.writing import write_parquet
-from atomprint.training.corpora import prepare
+from atomprint.training.corpora import Material, prepare
 from atomprint.training.pretrain import pretrain
 from atomprint.training.run import hash_crystals
 from tests.conftest import read_json
@@ -105,19 +105,22 @@ def test_a_run_is_not_resumed_with_another_mixture(corpora, tmp_path):
 
 
 def test_a_corpus_counts_in_validation_with_its_share(corpora):
-    """Not with its size: here almost nothing, then almost everything."""
-    swollen = [
-        type(c).make(c.id, c.numbers, 1.6 * c.cell, positions=1.6 * c.positions)
-        for c in renamed(40, 1, "b")
-    ]
+    """Not with its size; one without any held-out crystal leaves its share to the others."""
+    material = prepare(corpora, 4.0, LIMITS, 0.2, seed=0)
+    assert material.valid_weights == pytest.approx((2 / 3 / 8, 1 / 3 / 2))
+    few = corpora | {"few": Corpus(renamed(2, 3, "c"), 5.0)}
+    weights = prepare(few, 4.0, LIMITS, 0.2, seed=0).valid_weights
+    assert weights == pytest.approx((2 / 3 / 8, 1 / 3 / 2, 0))
 
-    def loss(a, b):
-        both = {"a": Corpus(renamed(40, 0, "a"), a), "b": Corpus(swollen, b)}
-        return pretrain(both, tiny_pretraining(1)).history[-1]["valid/value"]
 
-    alone = pretrain({"a": Corpus(renamed(40, 0, "a"))}, tiny_pretraining(1)).history[-1]
-    assert loss(1, 1e-9) == pytest.approx(alone["valid/value"], rel=1e-3)
-    assert loss(1, 1) != pytest.approx(alone["valid/value"], rel=0.05)
+def test_validation_is_weighed(corpora, monkeypatch):
+    """The same network and scales; only what held-out crystals count differs."""
+    found = []
+    for weights in ((1 / 8, 0.0), (0.0, 1 / 2), (0.25 / 8, 0.75 / 2)):
+        monkeypatch.setattr(Material, "valid_weights", weights)
+        found.append(pretrain(corpora, tiny_pretraining(1)).history[-1]["valid/value"])
+    assert found[0] != pytest.approx(found[1], rel=0.01)
+    assert found[2] == pytest.approx(0.25 * found[0] + 0.75 * found[1], rel=1e-5)
 
 
 def test_mixtures_from_a_file_and_from_the_shell(shell, tmp_path):

@@ -43,6 +43,13 @@ class Material:
     n_left_out: int
     described: dict[str, Any]
 
+    @property
+    def valid_weights(self) -> tuple[float, ...]:
+        """What a held-out crystal of each corpus counts: together 1, each corpus its share."""
+        held = [(share, len(part)) for share, part in zip(self.shares, self.valid, strict=True)]
+        known = sum(share for share, n in held if n)
+        return tuple(share / known / n if n else 0.0 for share, n in held)
+
     def sample(self, n: int, seed: int) -> list[Crystal]:
         """At most ``n`` random training crystals; of a mixture, as it draws them."""
         if self.mix is not None:

@@ -167,11 +167,9 @@ def pretrain(
     # Perturbed like the rest, and the same every time: some objectives ask for nothing else.
     # A corpus counts there as much as in training: with its share, not with its size.
     watched: list[tuple[float, Batch]] = []
-    known = sum(s for s, part in zip(material.shares, material.valid, strict=True) if part)
-    for share, part in zip(material.shares, material.valid, strict=True):
+    for weight, part in zip(material.valid_weights, material.valid, strict=True):
         if part:
             still = BatchStream(part, cutoff, loop.batch, loop.seed, labels, settings.perturbation)
-            weight = share / known / len(part)
             watched += [(weight, still.build(i, rows)) for i, rows in enumerate(still.epoch(0))]
 
     def evaluate() -> dict[str, float]:
