@@ -39,6 +39,7 @@ def test_predictions_turn_with_the_crystal_and_losses_stay(model, by):
     after = objective.predict(look(backbone, objective, turned))
     torch.testing.assert_close(after["displacement"], before["displacement"] @ turn, **TIGHT)
     torch.testing.assert_close(after["strain"], turn.T @ before["strain"] @ turn, **TIGHT)
+    torch.testing.assert_close(before["strain"], before["strain"].mT)
     assert before["displacement"].abs().max() > 1e-5
     assert before["strain"].abs().max() > 1e-5
     expected = losses(backbone, objective, crystals)

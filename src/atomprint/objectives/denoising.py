@@ -22,7 +22,8 @@ class DenoisingSettings(ObjectiveSettings):
     kind: Literal["denoising"] = "denoising"
     by: Literal["vectors", "energy"] = Field(
         "vectors",
-        description="predict by vector features, or by derivatives of an energy (twice the cost)",
+        description="predict by vector features, or by derivatives of an energy (about three "
+        "times the cost)",
     )
     scale: float = Field(0.05, gt=0, description="displacements are counted in units of this, Å")
     center: bool = Field(

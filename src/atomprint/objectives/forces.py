@@ -37,7 +37,7 @@ class ForcesSettings(ObjectiveSettings):
     direct: bool = Field(
         False,
         description="predict forces and stress by vector features, not as derivatives of the "
-        "energy: half the cost, and no energy that they conserve",
+        "energy: a third of the cost, and no energy that they conserve",
     )
 
     @model_validator(mode="after")
