@@ -118,6 +118,8 @@ class Objective(nn.Module, ABC):
         Whether it takes derivatives by positions or strain.
     looks_again
         Whether gradients of its losses reach the network by looks of its own.
+    judges
+        Whether a lower loss speaks for a network: not where targets come from the network itself.
     """
 
     settings: ObjectiveSettings
@@ -128,6 +130,7 @@ class Objective(nn.Module, ABC):
     hides_in: float = 1.0
     differentiates: bool = False
     looks_again: bool = False
+    judges: bool = True
 
     def fit(self, samples: Sequence[Sample]) -> None:
         """Fit statistics (scales of targets) on crystals of the corpus."""
@@ -137,4 +140,4 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, view: View) -> dict[str, Tensor]:
-        """Loss of every term, each a number."""
+        """Loss of every term, each a number; further numbers are only logged."""

@@ -49,9 +49,12 @@ class Mixture(nn.Module):
         self.members = nn.ModuleList(members)
         self.weighting: TaskWeights = weighting
         kinds = [m.settings.kind for m in members]
+        self.prefixes = [
+            kind if kinds.count(kind) == 1 else f"{kind}{index}" for index, kind in enumerate(kinds)
+        ]
         self.names = [
-            [f"{kind if kinds.count(kind) == 1 else f'{kind}{index}'}/{term}" for term in m.terms]
-            for index, (kind, m) in enumerate(zip(kinds, members, strict=True))
+            [f"{prefix}/{term}" for term in m.terms]
+            for prefix, m in zip(self.prefixes, members, strict=True)
         ]
         n_terms = sum(len(names) for names in self.names)
         self.log_widths = nn.Parameter(
@@ -67,6 +70,12 @@ class Mixture(nn.Module):
             )
         self.hides, self.hides_in = wanted.pop() if wanted else (0.0, 1.0)
         self.differentiates = any(m.differentiates for m in members)
+
+    @property
+    def judges(self) -> frozenset[str]:
+        """Names of the losses by which networks are compared."""
+        pairs = zip(self.names, self._objectives(), strict=True)
+        return frozenset(name for names, m in pairs if m.judges for name in names)
 
     @property
     def cutoff(self) -> float:
@@ -146,6 +155,9 @@ class Mixture(nn.Module):
                 places.append(place)
                 losses.append(values[term])
                 weights.append(member.settings.weight)
+            for term, value in values.items():
+                if term not in member.terms:
+                    log[f"{self.prefixes[index]}/{term}"] = value.detach()
         total = self._total(losses, places, weights, view)
         return total, log
 

@@ -122,7 +122,8 @@ class Trainer:
             ``batches(start, stop)`` yields the batches of these steps.
         evaluate
             Validates the present (averaged) weights; returns numbers, of which ``value`` (lower
-            is better) decides which weights are kept and when to stop early.
+            is better) decides which weights are kept and when to stop early; without it the last
+            ones are kept.
         save
             Called at every checkpoint.
         progress
@@ -202,11 +203,12 @@ class Trainer:
             self.task.load_state_dict(self.averaged)
         self.task.eval()
         numbers = evaluate()
-        if numbers["value"] < self.state.best:
-            self.state.best, self.state.best_step = numbers["value"], self.state.step
+        value = numbers.get("value")
+        if value is not None and value < self.state.best:
+            self.state.best, self.state.best_step = value, self.state.step
             self.state.stale = 0
             self.best_weights = {k: v.detach().clone() for k, v in self.task.state_dict().items()}
-        else:
+        elif value is not None:
             self.state.stale += 1
         if own is not None:
             self.task.load_state_dict(own)

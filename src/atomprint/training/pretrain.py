@@ -182,7 +182,8 @@ def pretrain(
                     numbers[name] = numbers.get(name, 0.0) + more
         # The plain mean over terms: learned task weights would make values of different
         # steps incomparable.
-        return {"value": float(np.mean(list(numbers.values()))), **numbers}
+        judging = [value for name, value in numbers.items() if name in objectives.judges]
+        return {"value": float(np.mean(judging)), **numbers} if judging else numbers
 
     def save(at: Trainer) -> None:
         if out is not None and fabric.is_global_zero:
