@@ -12,6 +12,7 @@ RDF = {"kind": "rdf", "per": "atom", "cutoff_function": "cosine", "channels": FI
 ADF = {"kind": "adf", "channels": FIVE}
 MASKING = {"kind": "masking"}
 DENOISING = {"kind": "denoising"}
+CONDITIONED = {"kind": "conditioned", "noise": 0.04}
 CELLS = DENOISING | {"strain": True}
 STRAINED = {"rattle": 0.05, "strain": 0.02}
 ENERGY = {"kind": "labels", "names": ["formation_energy_per_atom"]}
@@ -68,6 +69,7 @@ ARMS: dict[str, dict[str, Any] | None] = {
         regress(EAD), DENOISING | {"scale": 0.1}, perturbation={"rattle": 0.1}
     ),
     "denoising of cells": run(CELLS, perturbation=STRAINED),
+    "conditioned denoising": run(CONDITIONED, perturbation={"rattle": 0.005}, task_weights="fixed"),
     "denoising by energy": run(CELLS | {"by": "energy"}, perturbation=STRAINED),
     "ead+denoising of cells": run(regress(EAD), CELLS, perturbation=STRAINED),
     "ead+soap+denoising of cells": run(regress(EAD, SOAP), CELLS, perturbation=STRAINED),
