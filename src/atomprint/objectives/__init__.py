@@ -8,6 +8,7 @@ from atomprint.objectives.base import Objective, Sample, View
 from atomprint.objectives.base import ObjectiveSettings as ObjectiveBase
 from atomprint.objectives.conditioned import ConditionedSettings
 from atomprint.objectives.denoising import DenoisingSettings
+from atomprint.objectives.distillation import DistillationSettings
 from atomprint.objectives.fingerprints import FingerprintObjective, FingerprintObjectiveSettings
 from atomprint.objectives.forces import ForcesSettings
 from atomprint.objectives.labels import LabelObjectiveSettings
@@ -19,6 +20,7 @@ ObjectiveSettings = Annotated[
     | MaskingSettings
     | DenoisingSettings
     | ConditionedSettings
+    | DistillationSettings
     | ForcesSettings
     | LabelObjectiveSettings,
     Field(discriminator="kind"),
@@ -28,6 +30,7 @@ ObjectiveSettings = Annotated[
 __all__ = [
     "ConditionedSettings",
     "DenoisingSettings",
+    "DistillationSettings",
     "FingerprintObjective",
     "FingerprintObjectiveSettings",
     "ForcesSettings",
