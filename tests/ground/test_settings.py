@@ -14,15 +14,36 @@ from atomprint.training.pretrain import PretrainSettings
         ({"lop": {}}, "f.yaml: unknown setting 'lop'; did you mean 'loop'?"),
         (
             {"model": {"backbone": {"kind": "painn", "cutof": 3}}},
-            "did you mean 'cutoff'?",
+            "f.yaml: unknown setting 'model.backbone.cutof'; did you mean 'cutoff'?",
+        ),
+        (
+            {"objectives": [{"kind": "masking"}, {"kind": "fingerprints", "clop": 3}]},
+            "f.yaml: unknown setting 'objectives.1.clop'; did you mean 'clip'?",
+        ),
+        (
+            {
+                "objectives": [
+                    {"kind": "fingerprints", "fingerprints": [{"kind": "ead", "lmax": 1}]}
+                ]
+            },
+            "f.yaml: unknown setting 'objectives.0.fingerprints.0.bin'; did you mean 'n_bins'?",
         ),
         (
             {"model": {"backbone": {"cutoff": 3}}},
             "f.yaml: setting 'model.backbone' needs a kind; add kind: et or kind: painn",
         ),
         (
-            {"objective": {"fingerprints": [{"cutoff": 3}]}},
-            "needs a kind; add kind: acsf or kind: adf or ",
+            {"objectives": [{"kind": "fingerprints", "fingerprints": [{"cutoff": 3}]}]},
+            "f.yaml: setting 'objectives.0.fingerprints.0' needs a kind; add kind: acsf or kind: ",
+        ),
+        ({"objectives": [{"weight": 2}]}, "needs a kind; add kind: "),
+        (
+            {"objective": {"fingerprints": [{"kind": "ead"}]}},
+            "f.yaml: unknown setting 'objective'; did you mean 'objectives'?",
+        ),
+        (
+            {"objectives": [{"kind": "denoising"}], "perturbation": {"rattle": 0}},
+            "f.yaml: denoising has nothing to predict where perturbation.rattle is 0; ",
         ),
         ({"loop": {"n_steps": -5}}, "f.yaml: setting 'loop.n_steps': Input should be greater"),
         ({"loop": {"n_steps": "many"}}, "f.yaml: setting 'loop.n_steps': Input should be a valid"),

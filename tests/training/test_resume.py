@@ -107,7 +107,7 @@ def test_logs_are_written(tmp_path):
 
 
 @pytest.mark.parametrize("backbone", [None, ETSettings(n_channels=8, n_layers=1, n_heads=2)])
-def test_mixed_precision_trains_and_leaves_targets_and_weights_in_float32(backbone):
+def test_mixed_precision_trains_and_leaves_weights_in_float32(backbone):
     settings = tiny_pretraining(n_steps=25)
     if backbone is not None:
         model = settings.model.model_copy(update={"backbone": backbone})
@@ -118,8 +118,5 @@ def test_mixed_precision_trains_and_leaves_targets_and_weights_in_float32(backbo
         result = pretrain(toy_crystals(40), settings.model_copy(update={"loop": loop}))
         losses[precision] = result.history[-1]["train/loss"]
         assert {p.dtype for p in result.model.parameters()} == {torch.float32}
-        scales = [s.scale for s in result.model.standardizers]
-        losses[precision + " scales"] = torch.cat(scales)
     assert losses["bf16-mixed"] != losses["32-true"], "nothing was computed in bfloat16"
     assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.05)
-    torch.testing.assert_close(losses["bf16-mixed scales"], losses["32-true scales"])

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
+from atomprint.ground.errors import UsageError
 from atomprint.structures.graph import GraphBatch
 
 
@@ -27,6 +28,22 @@ class AtomFeatures:
     scalars: Tensor
     vectors: Tensor | None
     layers: tuple[Tensor, ...] = ()
+
+    def layer(self, index: int) -> Tensor:
+        """Scalars ``(n_atoms, n_channels)`` after a layer, from 0; negative from the last.
+
+        Raises
+        ------
+        UsageError
+            If there is no such layer.
+        """
+        count = len(self.layers)
+        if not -count <= index < count:
+            raise UsageError(
+                f"the network has {count} layers and no layer {index}; "
+                f"choose from {-count} to {count - 1}"
+            )
+        return self.layers[index]
 
 
 class Backbone(nn.Module, ABC):

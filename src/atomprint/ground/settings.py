@@ -41,50 +41,43 @@ def validate(model: type[T], values: dict[str, Any], where: str) -> T:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        path = [str(part) for part in first["loc"]]
+        loc = [str(part) for part in first["loc"]]
+        path = ".".join(_reached(model, loc)[1])
         if first["type"] == "extra_forbidden":
-            known = _keys_at(model, path[:-1])
-            close = difflib.get_close_matches(path[-1], known, n=1)
+            models, _ = _reached(model, loc[:-1])
+            known = sorted({key for reached in models for key in reached.model_fields})
+            close = difflib.get_close_matches(loc[-1], known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
-            raise UsageError(f"{where}: unknown setting {'.'.join(path)!r}; {hint}") from None
+            raise UsageError(f"{where}: unknown setting {path!r}; {hint}") from None
         if first["type"] == "union_tag_not_found":
-            kinds = _kinds_at(model, path)
+            kinds = sorted(str(m.model_fields["kind"].default) for m in _reached(model, loc)[0])
             raise UsageError(
-                f"{where}: setting {'.'.join(path)!r} needs a kind; "
-                f"add kind: {' or kind: '.join(kinds)}"
+                f"{where}: setting {path!r} needs a kind; add kind: {' or kind: '.join(kinds)}"
             ) from None
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UsageError(f"{where}: setting {'.'.join(path)!r}: {first['msg']}{more}") from None
+        # Validators of our own say the whole sentence, those of several settings have no path.
+        message = first["msg"].removeprefix("Value error, ")
+        place = f"setting {path!r}: " if path else ""
+        raise UsageError(f"{where}: {place}{message}{more}") from None
 
 
-def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
-    """Known keys of the settings reached by ``path``; all nested keys where it is a union."""
-    candidates: list[type[BaseModel]] = [model]
-    for part in path:
-        deeper: list[type[BaseModel]] = []
-        for candidate in candidates:
-            field = candidate.model_fields.get(part)
-            if field is not None:
-                deeper += _models_in(field.annotation)
-        tagged = [
-            m
-            for m in candidates
-            if "kind" in m.model_fields and m.model_fields["kind"].default == part
-        ]
-        candidates = deeper or tagged or candidates
-    return sorted({key for candidate in candidates for key in candidate.model_fields})
+def _reached(model: type[BaseModel], loc: list[str]) -> tuple[list[type[BaseModel]], list[str]]:
+    """Settings that a location of pydantic's leads to, and the location as a user writes it.
 
-
-def _kinds_at(model: type[BaseModel], path: list[str]) -> list[str]:
-    """Return the kinds to choose from at a union of settings."""
-    *parents, name = [part for part in path if not part.isdigit()]
-    candidates: list[type[BaseModel]] = [model]
-    for part in parents:
-        fields = [c.model_fields[part] for c in candidates if part in c.model_fields]
-        candidates = [m for field in fields for m in _models_in(field.annotation)]
-    found = [c.model_fields[name] for c in candidates if name in c.model_fields]
-    members = [m for field in found for m in _models_in(field.annotation)]
-    return sorted(str(m.model_fields["kind"].default) for m in members if "kind" in m.model_fields)
+    Behind a union that is told apart by kind, pydantic names the kind; a settings file does not.
+    """
+    models: list[type[BaseModel]] = [model]
+    path: list[str] = []
+    for part in loc:
+        if part.isdigit():
+            path.append(part)
+        elif len(models) > 1 and all("kind" in m.model_fields for m in models):
+            models = [m for m in models if m.model_fields["kind"].default == part]
+        else:
+            path.append(part)
+            fields = [m.model_fields[part] for m in models if part in m.model_fields]
+            models = [m for field in fields for m in _models_in(field.annotation)]
+    return models, path
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -118,7 +118,7 @@ class FingerprintObjective(Objective):
     def losses(self, view: View) -> dict[str, Tensor]:
         """Mean error of each fingerprint's standardised features."""
         values = self.values(view.graph)
-        features = view.features.layers[self.settings.layer]
+        features = view.features.layer(self.settings.layer)
         found = {}
         for name, head, scale in zip(self.terms, self.heads, self.scales, strict=True):
             wanted = scale(values[name]).clamp(-self.settings.clip, self.settings.clip)

@@ -74,7 +74,7 @@ class MaskingObjective(Objective):
     def losses(self, view: View) -> dict[str, Tensor]:
         """Cross-entropy of the hidden elements, and mean L1 of their properties."""
         hidden = view.hidden
-        features = self.project(view.features.layers[self.settings.layer][hidden])
+        features = self.project(view.features.layer(self.settings.layer)[hidden])
         numbers = view.graph.numbers[hidden]
         found = {}
         # Of an empty selection the sum is 0, with a gradient of zero; a mean would be NaN.

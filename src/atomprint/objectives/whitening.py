@@ -50,4 +50,7 @@ class Whitener(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Components ``(n, n_components)`` of rows ``(n, size)``."""
-        return (values - self.mean) @ self.directions
+        # Targets are exact whatever the network's precision.
+        with torch.autocast(values.device.type, enabled=False):
+            components: Tensor = (values - self.mean) @ self.directions
+        return components

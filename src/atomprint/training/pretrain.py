@@ -65,6 +65,16 @@ class PretrainSettings(Settings):
     def _objectives_have_something_to_do(self) -> "PretrainSettings":
         for objective in self.objectives:
             objective.check(self.perturbation)
+        reached = 0.0
+        for objective in sorted(self.objectives, key=lambda o: o.start):
+            if objective.start > reached:
+                break
+            reached = max(reached, objective.stop)
+        if reached < 1:
+            raise ValueError(
+                f"no objective is at work when {reached:.0%} of the run is done; "
+                "let their start and stop cover all of it"
+            )
         return self
 
 
