@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from atomprint.api import (
+        checkpoints,
         demo,
         embed,
         finetune,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "checkpoints",
     "demo",
     "embed",
     "finetune",

@@ -21,6 +21,7 @@ from atomprint.evaluation.twin import Outcome, prediction_columns, run_twins, sp
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings, validate
 from atomprint.heads.model import ModelSettings
+from atomprint.heads.shipped import Shipped, describe, names
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading import Problem, ReadResult, read_crystals
@@ -55,6 +56,7 @@ __all__ = [
     "Columns",
     "Corpus",
     "PretrainConfig",
+    "checkpoints",
     "demo",
     "embed",
     "finetune",
@@ -594,7 +596,8 @@ def finetune(
     Parameters
     ----------
     source
-        Folder of the pre-trained model; None trains from scratch.
+        Folder of the pre-trained model, or the name of one that comes with the package
+        (``atomprint/small``, see :func:`checkpoints`); None trains from scratch.
     data
         Crystals with labels, or where to read them from.
     target
@@ -758,7 +761,7 @@ def predict(
     model, info = load_model(Path(run))
     if info.made_by != "finetune":
         raise UsageError(
-            f"{run}: this model was only pre-trained and predicts fingerprints; "
+            f"{run}: this model was only pre-trained and has no targets to predict; "
             "fine-tune it on labels first, or use embed"
         )
     kinds = sorted({target.per for target in model.targets})
@@ -804,7 +807,10 @@ def embed(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Columns:
-    """Features that a trained backbone has of crystals (the mean over atoms) or of atoms."""
+    """Features that a trained backbone has of crystals (the mean over atoms) or of atoms.
+
+    ``run`` is the folder of a model, or the name of one that comes with the package.
+    """
     model, _ = load_model(Path(run))
     result = _read(data, None, strict, progress)
 
@@ -831,6 +837,11 @@ def _row_ids(crystals: Sequence[Crystal], per: str) -> list[str]:
     if per == "crystal":
         return [c.id for c in crystals]
     return [c.id for c in crystals for _ in range(c.n_atoms)]
+
+
+def checkpoints() -> list[Shipped]:
+    """Describe the pre-trained networks that come with the package."""
+    return [describe(name) for name in names()]
 
 
 def report(folder: PathInput) -> Path:

@@ -64,7 +64,10 @@ def predict(
 
 def embed(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Folder of a pre-trained or fine-tuned model.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Folder of a pre-trained or fine-tuned model, or atomprint/small."
+        ),
     ],
     path: Crystals,
     out: TableOut,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import atomprint
-from atomprint.cli import apply, data, demo, fingerprint, train
+from atomprint.cli import apply, checkpoints, data, demo, fingerprint, train
 from atomprint.cli.errors import report_errors
 
 app = typer.Typer(
@@ -54,6 +54,7 @@ app.command("finetune")(train.finetune)
 app.command("predict")(apply.predict)
 app.command("embed")(apply.embed)
 app.command("report")(demo.report)
+app.command("checkpoints")(checkpoints.checkpoints)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -134,7 +134,12 @@ def _last(history: Sequence[dict[str, float]], name: str) -> float | None:
 def finetune(
     source: Annotated[
         Path,
-        typer.Option("--from", metavar="RUN", help="Pre-trained run.", show_default=False),
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Pre-trained run, or one that comes with atomprint: atomprint/small.",
+            show_default=False,
+        ),
     ],
     data: Annotated[str, typer.Option(metavar="PATH", help=PATH_HELP, show_default=False)],
     target: Annotated[

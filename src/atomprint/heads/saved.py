@@ -18,6 +18,7 @@ import atomprint
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import validate
 from atomprint.heads.model import Model, ModelSettings
+from atomprint.heads.shipped import locate, suggestion
 from atomprint.heads.target import Target
 
 FORMAT = 1
@@ -70,21 +71,26 @@ def save_model(folder: Path, model: Model, weights: dict[str, Tensor], info: Mod
 
 
 def load_model(folder: Path) -> tuple[Model, ModelInfo]:
-    """Read a model from a folder.
+    """Read a model from a folder, or one that comes with the package (``atomprint/small``).
 
     Raises
     ------
     UsageError
-        If the folder holds no checkpoint.
+        If the folder holds no checkpoint, or nothing of that name comes with the package.
     DataError
-        If the checkpoint is broken, or newer than this version of atomprint.
+        If the checkpoint is broken, its checksum is another, or it is newer than this version of
+        atomprint.
     """
+    folder = locate(folder)
     meta = folder / "model.json"
     if not meta.is_file():
-        raise UsageError(
-            f"{folder}: there is no atomprint model here (no model.json); "
-            "give the folder that a pretrain or finetune run wrote"
+        close = suggestion(folder)
+        hint = (
+            f"did you mean {close!r}, which comes with atomprint?"
+            if close
+            else "give the folder that a pretrain or finetune run wrote"
         )
+        raise UsageError(f"{folder}: there is no atomprint model here (no model.json); {hint}")
     try:
         described = json.loads(meta.read_text(encoding="utf-8"))
         described = _upgrade(described, meta)
