@@ -80,3 +80,15 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),
     "ead+masking+denoising, balance": run(regress(EAD), MASKING, DENOISING, task_weights="balance"),
 }
+
+# What the page "What pre-training buys" is about. The test part decides none of these.
+DEFAULT = "ead+masking"
+RIVALS = [
+    "denoising",
+    "denoising of cells",
+    "conditioned denoising",
+    "masking",
+    "formation energies",
+]
+# The rival that needs quantum-mechanical labels, and the set whose label it is trained on.
+LABELLED, ITS_SET = "formation energies", "formation energy"
