@@ -121,6 +121,11 @@ def describe(
     size = (run / "model.safetensors").stat().st_size
     if size > MOST_BYTES:
         raise SystemExit(f"{run}: the weights take {size:,} bytes; at most {MOST_BYTES:,} can ship")
+    for place in absolute_paths(record["settings"]):
+        raise SystemExit(
+            f"{run}: the recipe names the place {place}, which nobody else has; give a path from "
+            "the folder that the script is run in"
+        )
     backbone = record["settings"]["model"]["backbone"]
     kinds = [objective["kind"] for objective in record["settings"]["objectives"]]
     n_parameters = sum(int(np.prod(shape)) for shape in shapes)
@@ -145,6 +150,14 @@ def describe(
         limits=(*notes, *limits(corpus)),
         made_with={key: environment[key] for key in ("versions", "python", "processor", "commit")},
     )
+
+
+def absolute_paths(value: Any) -> list[str]:
+    """Absolute paths among settings."""
+    if isinstance(value, dict | list):
+        members = value.values() if isinstance(value, dict) else value
+        return [path for member in members for path in absolute_paths(member)]
+    return [value] if isinstance(value, str) and Path(value).is_absolute() else []
 
 
 def limits(corpus: dict[str, Any]) -> list[str]:

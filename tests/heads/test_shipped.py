@@ -111,7 +111,7 @@ def test_embedding_and_predicting(shell, tiny_data, tmp_path):
     assert "has no targets to predict; fine-tune it on labels first" in err
 
 
-@pytest.mark.parametrize("file", shipped.FILES)
+@pytest.mark.parametrize("file", ["model.json", "model.safetensors"])
 def test_tampered_files_are_refused(copy, file):
     path = copy / "tiny" / file
     content = bytearray(path.read_bytes())
