@@ -28,8 +28,14 @@ def run(*objectives: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"objectives": list(objectives), **more}
 
 
-ARMS: dict[str, dict[str, Any] | None] = {
-    "scratch": None,
+WIDE = {"backbone": {"kind": "painn", "n_channels": 128}, "n_hidden": 128}
+
+ARMS: dict[str, dict[str, Any]] = {
+    # Arms without objectives are trained on labels alone.
+    "scratch": {},
+    "scratch, wide": {"model": WIDE},
+    "ead, wide": run(regress(EAD), model=WIDE),
+    "ead+denoising, wide": run(regress(EAD), DENOISING, model=WIDE),
     # Single fingerprints.
     "ead": run(regress(EAD)),
     "soap": run(regress(SOAP)),

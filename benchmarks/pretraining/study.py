@@ -113,7 +113,7 @@ def main() -> None:
                     n = min(n_labels, len(pool))
                     if (name, n, seed) in finished:
                         continue
-                    if ARMS[arm] is not None and model is None:
+                    if "objectives" in ARMS[arm] and model is None:
                         if not corpus:
                             corpus = load_corpus(arguments.data)
                             if arguments.n_corpus:
@@ -129,7 +129,7 @@ def main() -> None:
                         split_labelled(pool, judged, n, tuning.valid_fraction, seed),
                         [Target(name="y", unit=SETS[name].unit)],
                         tuning,
-                        PretrainSettings().model,
+                        PretrainSettings.model_validate(ARMS[arm]).model,
                         model,
                         twin=False,
                     )
