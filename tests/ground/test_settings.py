@@ -26,7 +26,7 @@ from atomprint.training.pretrain import PretrainSettings
                     {"kind": "fingerprints", "fingerprints": [{"kind": "ead", "lmax": 1}]}
                 ]
             },
-            "f.yaml: unknown setting 'objectives.0.fingerprints.0.bin'; did you mean 'n_bins'?",
+            "f.yaml: unknown setting 'objectives.0.fingerprints.0.lmax'; did you mean 'l_max'?",
         ),
         (
             {"model": {"backbone": {"cutoff": 3}}},
