@@ -68,8 +68,10 @@ class MaskingObjective(Objective):
         # Scales over the elements, not over the corpus: rare ones count as much.
         self.register_buffer("table", (values - values[1:].mean(0)) / values[1:].std(0))
         self.project = nn.Sequential(nn.Linear(n_channels, model.n_hidden), nn.SiLU())
-        self.element = nn.Linear(model.n_hidden, MAX_Z + 1)
-        self.property = nn.Linear(model.n_hidden, len(settings.properties))
+        if settings.elements:
+            self.element = nn.Linear(model.n_hidden, MAX_Z + 1)
+        if settings.properties:
+            self.property = nn.Linear(model.n_hidden, len(settings.properties))
 
     def losses(self, view: View) -> dict[str, Tensor]:
         """Cross-entropy of the hidden elements, and mean L1 of their properties."""
