@@ -16,6 +16,8 @@ Curve = dict[int, dict[int, float]]
 GRID = (100, 300, 500, 1000)
 N_DRAWS = 4000
 LEVEL = 0.95
+# Draws of fewer sets than this say nothing about other sets: no interval is given.
+MIN_SETS = 5
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,9 @@ def _interval(value: float, draws: np.ndarray) -> Interval:
 
 
 def mean_gain(table: LogRatios) -> Interval:
-    """Gain of the geometric mean over sets of MAE ratios; no interval for fewer than two sets."""
+    """Gain of the geometric mean over sets of MAE ratios; no interval for few sets."""
     value = float(1 - np.exp(mean_log(table)))
-    if len(table) < 2:
+    if len(table) < MIN_SETS:
         return Interval(value)
     return _interval(value, 1 - np.exp(resampled([table])[0]))
 
@@ -141,7 +143,7 @@ def ahead(one: LogRatios, other: LogRatios) -> Interval | None:
     if not one:
         return None
     value = float(np.exp(mean_log(other)) - np.exp(mean_log(one)))
-    if len(one) < 2:
+    if len(one) < MIN_SETS:
         return Interval(value)
     draws = np.exp(resampled([one, other]))
     return _interval(value, draws[1] - draws[0])

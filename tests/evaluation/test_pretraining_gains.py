@@ -75,9 +75,12 @@ def test_sets_with_fewer_seeds_are_drawn_whole(stats):
     np.testing.assert_allclose(counts / 20_000, [0.25, 0.5, 0.25], atol=0.015)
 
 
-def test_one_set_has_no_interval(stats):
-    found = stats.mean_gain({"a": {0: math.log(0.5), 1: math.log(0.5)}})
-    assert (found.value, found.low, found.high) == (pytest.approx(0.5), None, None)
+def test_few_sets_have_no_interval(stats):
+    table = {name: {0: math.log(0.5), 1: math.log(0.5)} for name in "abcd"}
+    for found in (stats.mean_gain(table), stats.ahead(table, table)):
+        assert (found.low, found.high) == (None, None)
+    found = stats.mean_gain(table | {"e": {0: math.log(0.5)}})
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_what_two_arms_share_is_compared_in_pairs(stats):
@@ -94,7 +97,8 @@ def test_what_two_arms_share_is_compared_in_pairs(stats):
     assert stats.ahead({"f": {0: 9.0}}, worse) is None
 
 
-def test_a_difference_in_gain_by_hand(stats):
+def test_a_difference_in_gain_by_hand(stats, monkeypatch):
+    monkeypatch.setattr(stats, "MIN_SETS", 2)
     # Means of ratios: sqrt(0.5 · 0.5) = 0.5 and sqrt(0.64 · 1) = 0.8: gains of 50 % and 20 %.
     one = {"a": {0: math.log(0.5)}, "b": {0: math.log(0.5)}}
     other = {"a": {0: math.log(0.64)}, "b": {0: 0.0}}

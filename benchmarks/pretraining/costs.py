@@ -1,0 +1,223 @@
+"""What pre-training costs beside quantum-mechanical labels, and the goals of the study."""
+
+import math
+import statistics
+from typing import Any
+
+import gains as g
+from arms import DEFAULT, ITS_SET, LABELLED
+from loaded import HEADLINE, Study
+from tables import (
+    DASH,
+    against,
+    percent,
+    ranged,
+    share_needed,
+    table,
+)
+
+BATCH = 32  # crystals of a batch in target_cost.py
+DENOISING = ("denoising", "denoising of cells", "conditioned denoising")
+
+
+def times(value: float) -> str:
+    """A ratio with two digits."""
+    digits = max(0, 1 - math.floor(math.log10(value)))
+    return f"{round(value, 1 - math.floor(math.log10(value))):,.{digits}f}"
+
+
+def arms_table(study: Study) -> str:
+    """Processor time of every pre-training run, cheapest first."""
+    costs = {arm: file["pretraining"] for arm, file in study.arms.items() if "pretraining" in file}
+    rows = []
+    for arm, cost in sorted(costs.items(), key=lambda item: item[1]["cpu_seconds"]):
+        beside = DASH
+        if DEFAULT in costs:
+            beside = f"{cost['cpu_seconds'] / costs[DEFAULT]['cpu_seconds']:.2f}"
+        mark = "**" if arm == DEFAULT else ""
+        rows.append(
+            [
+                f"{mark}`{arm}`{mark}",
+                f"{cost['n_crystals']:,}",
+                f"{cost['n_steps']:,}",
+                f"{cost['cpu_seconds']:,.0f}",
+                f"{1e3 * cost['cpu_seconds'] / cost['n_steps']:.0f}",
+                beside,
+            ]
+        )
+    head = ["arm", "crystals", "steps", "CPU s", "CPU ms a step", "beside the default"]
+    return table(head, rows) if rows else ""
+
+
+def targets_table(study: Study) -> str:
+    """Share of a step that is spent on targets."""
+    rows = []
+    for arm, cost in study.targets.get("arms", {}).items():
+        share = cost["share"]
+        quartiles = f"{100 * share['lower']:.1f} to {100 * share['upper']:.1f}"
+        rows.append(
+            [
+                f"`{arm}`",
+                f"{cost['ms_targets']['median']:.2f}",
+                f"{cost['ms_step']['median']:.1f}",
+                f"{percent(share['median'])} ({quartiles})",
+            ]
+        )
+    head = ["arm", "targets, CPU ms a step", "whole step, CPU ms", "share (quartiles)"]
+    return table(head, rows) if rows else ""
+
+
+def of_default(study: Study) -> tuple[str, dict[str, Any]] | None:
+    """Measured cost of the default's targets; of its first member where only that was measured."""
+    arms = study.targets.get("arms", {})
+    for name in (DEFAULT, DEFAULT.split(",")[0].split("+")[0]):
+        if name in arms:
+            return name, arms[name]
+    return None
+
+
+def seconds_of_targets(study: Study) -> tuple[str, float] | None:
+    """Where the cost of a crystal's targets comes from, and CPU seconds a crystal."""
+    measured = of_default(study)
+    if measured:
+        name, cost = measured
+        return f"`{name}`, in a step", 1e-3 * cost["ms_targets"]["median"] / BATCH
+    kind = DEFAULT.split(",")[0].split("+")[0]
+    row = study.speed.get("cases", {}).get(kind, {}).get("row", {}).get("mp")
+    if not row:
+        return None
+    atoms = row["n_atoms"] / (row["n_parts"] * row["crystals_per_part"])
+    return (
+        f"`{kind}`, crystals of {atoms:.0f} atoms in the mean",
+        1e-6 * row["us_per_atom"]["float32"]["median"] * atoms,
+    )
+
+
+def label_ratio(study: Study) -> float | None:
+    """DFT labels of a corpus over its targets, in processor time."""
+    targets = seconds_of_targets(study)
+    if targets is None or not study.dft:
+        return None
+    return float(study.dft["label_cpu_seconds"]["mean"]) / targets[1]
+
+
+def whole_ratio(study: Study) -> float | None:
+    """DFT labels of the corpus and training on them, over the default's pre-training."""
+    own = study.arms.get(DEFAULT, {}).get("pretraining")
+    supervised = study.arms.get(LABELLED, {}).get("pretraining", own)
+    if not own or not study.dft:
+        return None
+    labels = study.dft["label_cpu_seconds"]["mean"] * own["n_crystals"]
+    return float((labels + supervised["cpu_seconds"]) / own["cpu_seconds"])
+
+
+def labels_table(study: Study) -> str:
+    """Fingerprint targets against DFT labels."""
+    own = study.arms.get(DEFAULT, {}).get("pretraining")
+    targets = seconds_of_targets(study)
+    if not study.dft or not own:
+        return ""
+    dft, n = study.dft["label_cpu_seconds"]["mean"], own["n_crystals"]
+    supervised = study.arms.get(LABELLED, {}).get("pretraining", own)["cpu_seconds"]
+    rows = []
+    if targets:
+        words, seconds = targets
+        rows += [
+            ["one crystal", f"{dft:.2f} CPU s", f"{1e3 * seconds:.3f} CPU ms ({words})"],
+            [
+                f"the corpus, {n:,} crystals",
+                f"{dft * n / 3600:,.1f} CPU h",
+                f"{seconds * n:,.1f} CPU s",
+            ],
+        ]
+    rows.append(
+        [
+            "corpus and pre-training",
+            f"{(dft * n + supervised) / 3600:,.1f} CPU h",
+            f"{own['cpu_seconds']:,.0f} CPU s",
+        ]
+    )
+    ratios = [label_ratio(study)] * (2 if targets else 0) + [whole_ratio(study)]
+    cells = [
+        [*row, times(ratio) if ratio else DASH] for row, ratio in zip(rows, ratios, strict=True)
+    ]
+    return table(["", "DFT labels", "fingerprints", "times as much"], cells)
+
+
+def microseconds(study: Study) -> str:
+    """Microseconds an atom of each fingerprint, as its own benchmark has them."""
+    words = []
+    for name, case in study.speed.get("cases", {}).items():
+        row = case.get("row", {}).get("mp")
+        if row and name in ("ead", "soap", "gmp", "wacsf", "rdf", "adf"):
+            words.append(f"{name.upper()} {row['us_per_atom']['float32']['median']:.3g}")
+    return ", ".join(words)
+
+
+def goals(study: Study) -> str:
+    """What was asked for, beside what was found."""
+    missing = "not measured yet"
+
+    def row(what: str, least: str, aim: str, found: str, met: bool | None, more: bool) -> list[str]:
+        words = missing if met is None else "aim met" if more else "met" if met else "**not met**"
+        return [what, least, aim, found, words]
+
+    def unmeasured(what: str, least: str, aim: str) -> list[str]:
+        return row(what, least, aim, DASH, None, False)
+
+    rows = []
+    ratios = study.ratios("test", DEFAULT)
+    what = f"mean gain at {HEADLINE} labels"
+    if ratios:
+        gain = g.mean_gain(ratios)
+        rows.append(row(what, "30 %", "45 %", ranged(gain), gain.value >= 0.3, gain.value >= 0.45))
+        worst = {name: g.mean_gain({name: seeds}).value for name, seeds in ratios.items()}
+        name = min(worst, key=lambda key: worst[key])
+        found = f"{percent(worst[name])} ({name}), of {len(worst)} sets"
+        met, more = worst[name] >= 0, worst[name] >= 0.1
+        rows.append(row("gain on the worst set", "0 %", "10 %", found, met, more))
+    else:
+        rows += [
+            unmeasured(what, "30 %", "45 %"),
+            unmeasured("gain on the worst set", "0 %", "10 %"),
+        ]
+    what = "labels for the from-scratch error at 1,000, median share over sets"
+    shares = share_needed(study, DEFAULT)
+    if shares:
+        middle = statistics.median_high(shares.values())
+        found = "not reached" if middle == math.inf else f"{100 * middle:.0f} %, {len(shares)} sets"
+        rows.append(row(what, "33 %", "20 %", found, middle <= 1 / 3, middle <= 1 / 5))
+    else:
+        rows.append(unmeasured(what, "33 %", "20 %"))
+    for rival in DENOISING:
+        what, ahead = f"points ahead of `{rival}`", against(study, rival)
+        if ahead is None or ahead.low is None:
+            rows.append(unmeasured(what, "interval above 0", "15"))
+        else:
+            met = ahead.low > 0
+            more = met and ahead.value >= 0.15
+            rows.append(row(what, "interval above 0", "15", ranged(ahead, ""), met, more))
+    what = f"points ahead of `{LABELLED}` on other properties"
+    ahead = against(study, LABELLED, ITS_SET)
+    if ahead is None or ahead.high is None or ahead.low is None:
+        rows.append(unmeasured(what, "equal", "ahead"))
+    else:
+        met, more = ahead.high >= 0, ahead.low > 0
+        rows.append(row(what, "equal", "ahead", ranged(ahead, ""), met, more))
+    what, measured = "targets, share of a pre-training step", of_default(study)
+    if measured:
+        share = measured[1]["share"]["median"]
+        found = f"{percent(share)} (`{measured[0]}`)"
+        rows.append(row(what, "< 10 %", "< 3 %", found, share < 0.1, share < 0.03))
+    else:
+        rows.append(unmeasured(what, "< 10 %", "< 3 %"))
+    for what, ratio, least, aim in (
+        ("labels of the corpus by DFT over targets", label_ratio(study), 1e4, 1e6),
+        ("DFT labels and training over the whole pre-training", whole_ratio(study), 1e2, 1e3),
+    ):
+        words = (f"{least:,.0f}", f"{aim:,.0f}")
+        if ratio is None:
+            rows.append(unmeasured(what, *words))
+        else:
+            rows.append(row(what, *words, times(ratio), ratio >= least, ratio >= aim))
+    return table(["", "at least", "aim", "found", ""], rows)

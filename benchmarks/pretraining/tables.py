@@ -1,0 +1,206 @@
+"""Tables of the page "What pre-training buys": gains, labels saved, sizes."""
+
+import math
+import statistics
+from collections.abc import Iterable
+
+import gains as g
+from arms import DEFAULT, ITS_SET, LABELLED, RIVALS
+from loaded import HEADLINE, REFERENCE, SCRATCH, Series, Study, base
+from sets import SETS
+
+DASH = "–"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *(list(row) for row in rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def percent(value: float) -> str:
+    """A share in per cent; never minus zero."""
+    text = f"{100 * value:.1f}"
+    return ("0.0" if text == "-0.0" else text) + " %"
+
+
+def ranged(interval: g.Interval, unit: str = " %") -> str:
+    """A share with its interval."""
+    text = percent(interval.value).removesuffix(" %") + unit
+    if interval.low is None or interval.high is None:
+        return text
+    return f"{text} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+
+
+def title(name: str) -> str:
+    """A set with its unit."""
+    unit = SETS[name].unit.removeprefix("log10 ")
+    return f"{name} ({unit})" if unit else name
+
+
+def spread(seeds: dict[int, float]) -> str:
+    """Gain on one set, in brackets the least and the most over seeds."""
+    values = [1 - math.exp(value) for value in seeds.values()]
+    text = percent(1 - math.exp(statistics.fmean(seeds.values())))
+    if len(values) == 1:
+        return text
+    return f"{text} ({100 * min(values):.1f} to {100 * max(values):.1f})"
+
+
+def headline(study: Study) -> str:
+    """Sets against arms, on the test part."""
+    arms = study.shown()
+    ratios = {arm: study.ratios("test", arm) for arm in arms}
+    rows = []
+    for name, n_labels in study.numbers("test", HEADLINE).items():
+        if not any(name in found for found in ratios.values()):
+            continue
+        mae = g.curve_means(g.curve(study.errors("test", SCRATCH), name))[n_labels]
+        cells = [spread(ratios[arm][name]) if name in ratios[arm] else DASH for arm in arms]
+        rows.append([title(name), f"{n_labels:,}", f"{mae:.3g}", *cells])
+    last = ["**geometric mean**", "", ""]
+    for arm in arms:
+        partial = len(ratios[arm]) < len(rows)
+        words = f", {len(ratios[arm])} of {len(rows)} sets" if partial else ""
+        last.append(f"**{ranged(g.mean_gain(ratios[arm]))}**{words}")
+    head = ["set", "labels", "MAE from scratch", *(f"`{arm}`" for arm in arms)]
+    return table(head, [*rows, last])
+
+
+def against(study: Study, rival: str, without: str = "") -> g.Interval | None:
+    """Mean gain of the default less that of a rival on the test part, without one set."""
+    one, other = (
+        {k: v for k, v in study.ratios("test", arm).items() if k != without}
+        for arm in (DEFAULT, rival)
+    )
+    return g.ahead(one, other) if one and other else None
+
+
+def verdict(interval: g.Interval) -> str:
+    """What an interval of a difference says."""
+    if interval.low is None or interval.high is None:
+        return "not known: few sets"
+    if interval.low > 0:
+        return "ahead"
+    return "behind" if interval.high < 0 else "not told apart"
+
+
+def rivals(study: Study) -> str:
+    """The default beside each rival, over what both have."""
+    rows = []
+    for rival in RIVALS:
+        cases = [("", f"`{rival}`")]
+        if rival == LABELLED:
+            cases.append((ITS_SET, f"`{rival}`, other properties only"))
+        for without, words in cases:
+            interval = against(study, rival, without)
+            if interval is None:
+                continue
+            shared = g.common([study.ratios("test", arm) for arm in (DEFAULT, rival)])[0]
+            shared.pop(without, None)
+            pairs = sum(len(seeds) for seeds in shared.values())
+            cells = [words, str(len(shared)), str(pairs), ranged(interval, ""), verdict(interval)]
+            rows.append(cells)
+    head = ["rival", "sets", "sets × seeds", f"`{DEFAULT}` gains more by (points)", "so it is"]
+    return table(head, rows) if rows else ""
+
+
+def ablation(study: Study) -> str:
+    """Arms on the development part by their mean gain; those with a set missing come last."""
+    arms = {arm: study.ratios("dev", arm) for arm in study.dev if arm != SCRATCH}
+    arms = {arm: found for arm, found in arms.items() if found and base(arm) == arm}
+    sets = [name for name in SETS if any(name in found for found in arms.values())]
+    whole = {arm: g.mean_gain(f).value for arm, f in arms.items() if len(f) == len(sets)}
+    order = sorted(arms, key=lambda arm: (-whole.get(arm, -9.0), arm))
+    rows = []
+    for arm in order:
+        cells = [spread(arms[arm][name]) if name in arms[arm] else DASH for name in sets]
+        mean = percent(whole[arm]) if arm in whole else DASH
+        cost = study.dev[arm].get("pretraining", {}).get("cpu_seconds")
+        mark = "**" if arm == DEFAULT else ""
+        seconds = DASH if cost is None else f"{cost:,.0f}"
+        rows.append([f"{mark}`{arm}`{mark}", *cells, f"{mark}{mean}{mark}", seconds])
+    return table(["arm", *sets, "mean", "pre-training, CPU s"], rows) if rows else ""
+
+
+def labels_words(value: float, curve: g.Curve) -> str:
+    """A number of labels, or in words on which side of what was measured it is."""
+    if value == 0:
+        return f"fewer than {min(curve):,}"
+    if value == math.inf:
+        return f"more than {max(curve):,}"
+    return f"{value:,.0f}"
+
+
+def labels_ranged(interval: g.Interval, curve: g.Curve) -> str:
+    """A number of labels with its interval."""
+    text = labels_words(interval.value, curve)
+    if interval.value == math.inf:
+        text = f"not reached: {text}"
+    if interval.low is None or interval.high is None or interval.low == interval.high:
+        return text
+    return f"{text} ({labels_words(interval.low, curve)} to {labels_words(interval.high, curve)})"
+
+
+def needed(study: Study, arm: str) -> dict[str, tuple[int, g.Interval, g.Curve]]:
+    """By set: labels of the reference, labels with which an arm is as good, the arm's curve."""
+    found = {}
+    for name, n_labels in study.numbers("test", REFERENCE).items():
+        scratch = g.curve(study.errors("test", SCRATCH), name)
+        own = g.curve(study.errors("test", arm), name)
+        if len(own) > 1:
+            found[name] = (n_labels, g.labels_needed(scratch, n_labels, own), own)
+    return found
+
+
+def share_needed(study: Study, arm: str) -> dict[str, float]:
+    """Labels needed, as a share of the reference's; at most this where fewer than were measured."""
+    return {
+        name: (interval.value or min(own)) / n_labels
+        for name, (n_labels, interval, own) in needed(study, arm).items()
+    }
+
+
+def labels_saved(study: Study) -> str:
+    """Labels with which arms have the from-scratch error, and what labels of the default do."""
+    arms = {arm: found for arm in study.shown() if (found := needed(study, arm))}
+    rows = []
+    for name, n_labels in study.numbers("test", REFERENCE).items():
+        if not any(name in found for found in arms.values()):
+            continue
+        scratch = g.curve(study.errors("test", SCRATCH), name)
+        cells = [
+            labels_ranged(*found[name][1:]) if name in found else DASH for found in arms.values()
+        ]
+        near = study.numbers("test", HEADLINE).get(name)
+        own = g.curve(study.errors("test", DEFAULT), name)
+        worth = DASH
+        if near in own and len(scratch) > 1:
+            worth = labels_ranged(g.labels_needed(own, near, scratch), scratch)
+        mae = g.curve_means(scratch)[n_labels]
+        rows.append([title(name), f"{n_labels:,}", f"{mae:.3g}", *cells, worth])
+    if not rows:
+        return ""
+    median = ["**median of shares**", "", ""]
+    for arm in arms:
+        shares = list(share_needed(study, arm).values())
+        middle = statistics.median_high(shares)
+        words = "not reached" if middle == math.inf else f"{100 * middle:.0f} %"
+        partial = f", {len(shares)} of {len(rows)} sets" if len(shares) < len(rows) else ""
+        median.append(f"**{words}**{partial}")
+    head = ["set", "labels", "MAE from scratch", *(f"labels with `{arm}`" for arm in arms)]
+    head.append(f"labels from scratch worth {HEADLINE} with `{DEFAULT}`")
+    return table(head, [*rows, [*median, ""]])
+
+
+def sizes(found: list[Series]) -> str:
+    """Series of gains, a line a point."""
+    rows = []
+    for one in found:
+        for size, gain in one.points.items():
+            crystals, steps = (size, one.fixed) if one.what == "n_crystals" else (one.fixed, size)
+            counts = f"{one.n_sets} sets, {one.n_pairs} pairs"
+            cells = [f"`{one.arm}`", f"{crystals:,}", f"{steps:,}", ranged(gain), one.part, counts]
+            rows.append(cells)
+    return table(["arm", "crystals", "steps", "mean gain", "part", "over"], rows) if rows else ""

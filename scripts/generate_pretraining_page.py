@@ -1,0 +1,292 @@
+"""Write docs/what-pretraining-buys.md and its figures from benchmarks/results/pretraining.
+
+python scripts/generate_pretraining_page.py [--check]
+
+The study goes on from session to session: what was not measured yet is left out, or shown as a
+dash. Where nothing was measured there is no page.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks" / "pretraining"))
+import costs
+import figures
+import tables
+from arms import DEFAULT, ITS_SET, LABELLED
+from loaded import HEADLINE, REFERENCE, SCRATCH, Study, series
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = "what-pretraining-buys.md"
+CURVES = "what-pretraining-buys-curves.svg"
+SIZES = "what-pretraining-buys-sizes.svg"
+
+
+def count(number: int, what: str) -> str:
+    """A number with its noun."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def seeds_of(study: Study, part: str, arms: list[str]) -> str:
+    """How many seeds the pairs of arms have: one number, or a range."""
+    numbers = {len(seeds) for arm in arms for seeds in study.ratios(part, arm).values()}
+    least, most = min(numbers), max(numbers)
+    return count(least, "seed") if least == most else f"{least} to {most} seeds"
+
+
+def headline(study: Study) -> list[str]:
+    """Section of the test part."""
+    shown = study.shown()
+    if not shown:
+        return [
+            "The test part has no pre-trained arm yet. What follows was measured on the "
+            "development part, where recipes were chosen: it is no result."
+        ]
+    parts = [
+        f"## Gain at {HEADLINE} labels",
+        "Gain: 1 - MAE / MAE from scratch, in pairs of the same set, labels and seed; here the "
+        f"geometric mean over {seeds_of(study, 'test', shown)}, in brackets the least and the most "
+        "of them. Sets with fewer labels are measured with all they have. The crystals judged on "
+        "decided nothing. Last row: geometric mean over sets of MAE ratios, each set counting the "
+        "same, with a 95 % interval from a paired bootstrap that draws sets first, then seeds "
+        "within each: it says how far the mean may be off for other sets of this kind, too.",
+        tables.headline(study),
+    ]
+    if DEFAULT not in shown:
+        parts.append(f"The default, `{DEFAULT}`, has not been measured on the test part yet.")
+    beside = tables.rivals(study)
+    if beside:
+        parts += [
+            f"Beside each rival, over the (set, seed) that both have, drawn in pairs; `{LABELLED}` "
+            f'is supervised, on labels that the set "{ITS_SET}" has too:',
+            beside,
+        ]
+    return parts
+
+
+def curves(study: Study) -> list[str]:
+    """Sections of learning curves and of labels saved."""
+    parts = []
+    if figures.curves(study):
+        parts += [
+            "## Learning curves",
+            "Test part. Points are geometric means over seeds, bands go from the least to the most "
+            "of them. Both axes are logarithmic.",
+            f"![Labels against MAE, a panel a set]({CURVES})",
+        ]
+    saved = tables.labels_saved(study)
+    if saved:
+        parts += [
+            "## Labels saved",
+            f"Labels with which an arm has the error that {REFERENCE:,} labels from scratch give "
+            "(or all labels, where a set has fewer), and labels from scratch that give the error "
+            f"of {HEADLINE} with the default. Curves are straight in the logarithms between "
+            "measured numbers and are not continued beyond them; in brackets 95 % intervals from "
+            "a bootstrap over seeds. Last row: median over sets of the share of the labels; of "
+            "two middle ones the larger, and where fewer labels than were measured would do, the "
+            "fewest measured.",
+            saved,
+        ]
+    return parts
+
+
+def screened(study: Study) -> list[str]:
+    """Section of the development part."""
+    found = tables.ablation(study)
+    if not found:
+        return []
+    arms = [arm for arm in study.dev if arm != SCRATCH and study.ratios("dev", arm)]
+    return [
+        "## Recipes screened (development)",
+        f"Development part, {HEADLINE} labels, {seeds_of(study, 'dev', arms)}. "
+        "**Choices were made here**, so that the best of these numbers are too good, and with few "
+        "sets and seeds rows that lie within a few points of each other are not told apart: "
+        "nothing on this table is a result. Rows are sorted by the mean gain (geometric mean over "
+        "the sets); arms that lack a set have no mean and come last. What the names stand for is "
+        "in `benchmarks/pretraining/arms.py`; the default is in bold.",
+        found,
+    ]
+
+
+def sizes(study: Study) -> list[str]:
+    """Section of corpus sizes and steps."""
+    found = [*series(study, "n_crystals"), *series(study, "n_steps")]
+    if not found:
+        return []
+    return [
+        "## More crystals, more steps",
+        "Mean gain over the (set, seed) that all points of a line have, with 95 % intervals where "
+        'there are two sets or more. Of lines marked "dev" the remarks on the development part '
+        "hold.",
+        f"![Gain against crystals and steps]({SIZES})",
+        tables.sizes(found),
+    ]
+
+
+def cost(study: Study) -> list[str]:
+    """Section of costs."""
+    runs, targets = costs.arms_table(study), costs.targets_table(study)
+    labels, speed = costs.labels_table(study), costs.microseconds(study)
+    parts = ["## What it costs"] if runs or targets else []
+    if runs:
+        parts += ["Processor time of whole pre-training runs, targets included, one thread:", runs]
+    if targets:
+        parts += [
+            f"Targets are computed in every step, for a batch of {costs.BATCH} crystals (medians; "
+            f"{provenance([study.targets])}):",
+            targets,
+        ]
+    if speed:
+        parts.append(
+            f"By themselves, in µs an atom on one thread (float32): {speed}; see [Speed and "
+            "accuracy of fingerprints](fingerprints-speed.md) for their settings there."
+        )
+    if labels:
+        dft = study.dft
+        parts += [
+            "Beside labels by density-functional theory:",
+            labels,
+            f"A DFT label: the mean of {dft['n_crystals']} labels of the embedded set "
+            f"({dft['settings']['code'].split(',')[0]}, PBE, without the search for the volume; "
+            f"{dft['hardware']}), whose cells have a median of {dft['median_atoms_per_cell']:.0f} "
+            "atoms. The corpus has larger cells, which cost more by DFT, so that these are low "
+            "estimates of the ratio; they are no measurement of labelling this corpus. The first "
+            "lines count a crystal's targets once. The last counts all that a run computes, anew "
+            "in every step, and adds, on the left, pre-training on the DFT labels.",
+        ]
+    return parts
+
+
+def provenance(files: list[dict[str, Any]]) -> str:
+    """Say which machine and programs numbers come from."""
+    environments = [file["environment"] for file in files if "environment" in file]
+
+    def all_of(*path: str) -> str:
+        found = set()
+        for environment in environments:
+            value: Any = environment
+            for key in path:
+                value = value.get(key, "unknown") if isinstance(value, dict) else "unknown"
+            found.add(str(value))
+        return ", ".join(sorted(found))
+
+    return (
+        f"{all_of('processor')}, Python {all_of('python')}, "
+        f"torch {all_of('versions', 'torch')}; commits {all_of('commit')}"
+    )
+
+
+def recipe(study: Study) -> str:
+    """The default in words, from the settings it was run with."""
+    own = study.arms.get(DEFAULT, {}).get("pretraining")
+    if not own:
+        return ""
+    settings = own["settings"]
+    backbone, loop = settings["model"]["backbone"], settings["loop"]
+    kinds = []
+    for objective in settings["objectives"]:
+        members = [one["kind"] for one in objective.get("fingerprints", ())]
+        kinds.append(objective["kind"] + (f" ({', '.join(members)})" if members else ""))
+    return (
+        f"The default, `{DEFAULT}`: {' and '.join(kinds)}, tasks weighted by "
+        f"`{settings['task_weights']}`; {backbone['kind']} with {backbone['n_layers']} layers of "
+        f"{backbone['n_channels']} channels, cutoff {backbone['cutoff']:g} Å; "
+        f"{own['n_steps']:,} steps of up to {loop['batch']['max_crystals']} crystals, learning "
+        f"rate {loop['optimizer']['learning_rate']:g}; {own['n_crystals']:,} crystals."
+    )
+
+
+def method(study: Study) -> list[str]:
+    """Section on how it was measured."""
+    files = [*study.dev.values(), *study.test.values()]
+    return [
+        "## How it was measured",
+        "Every arm has the same network, corpus, number of steps, batches and learning rate in "
+        "pre-training (unless its name says otherwise), and one pre-training run: seeds vary the "
+        "labels drawn, the new head and the order of batches in fine-tuning, not pre-training. "
+        "Fine-tuning and training from scratch have the same labels, steps and grid of learning "
+        "rates for every arm; 15 % of the labels choose rate and step, and count as labels. The "
+        "target is standardised; the error is the MAE on crystals that decided nothing.",
+        recipe(study),
+        "**Leakage.** Each set's crystals have one fixed random order: the first are the "
+        "development part, the next the test part, and labels are drawn from the rest, so that the "
+        "same test crystals judge every arm, number of labels and seed. The corpus is the "
+        "Materials Project's (by way of a public subset), cells of at most 20 atoms, without any "
+        "crystal of any of the sets, by identifier, and without those of the same reduced formula "
+        "whose volume per atom differs by less than 2 %. Energies of the corpus are seen by "
+        f"`{LABELLED}` alone.",
+        "Units that are missing are done by\n\n```text\npython benchmarks/pretraining/study.py "
+        '--data DIR --work WORK --part dev --arms "ead;masking"\n'
+        "python benchmarks/pretraining/study.py --data DIR --work WORK --part test --seeds 0 1 2 \\"
+        f'\n    --labels 100 300 500 1000 --arms "scratch;{DEFAULT}"\n'
+        "python benchmarks/pretraining/target_cost.py --data DIR\n"
+        "python scripts/generate_pretraining_page.py\n```",
+        f"One thread; {provenance(files)}.",
+    ]
+
+
+def page(study: Study) -> str:
+    """Return the text of the page."""
+    parts = [
+        "# What pre-training buys",
+        "Generated by `scripts/generate_pretraining_page.py` from "
+        "`benchmarks/results/pretraining/`. The study goes on: a dash is what has not been "
+        "measured yet.",
+        "## Goals",
+        costs.goals(study),
+        *headline(study),
+        *curves(study),
+        *screened(study),
+        *sizes(study),
+        *cost(study),
+        *method(study),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def stale_figure(path: Path, data: Any) -> bool:
+    """Whether a drawing shows other numbers than the JSON has."""
+    if not path.is_file():
+        return True
+    found = re.search(r"<!-- numbers: (\w+) -->", path.read_text(encoding="utf-8"))
+    return found is None or found[1] != figures.number(data)
+
+
+def stale(study: Study, docs: Path) -> dict[Path, Any]:
+    """Files that are out of date, with a function that returns what should be in them."""
+    if not study.dev and not study.test:
+        return {}
+    wanted: dict[Path, Any] = {}
+    text = page(study)
+    if not (docs / PAGE).is_file() or (docs / PAGE).read_text(encoding="utf-8") != text:
+        wanted[docs / PAGE] = lambda: text
+    lines = figures.curves(study)
+    lengths = [*series(study, "n_crystals"), *series(study, "n_steps")]
+    if lines and stale_figure(docs / CURVES, lines):
+        wanted[docs / CURVES] = lambda: figures.curves_svg(lines)
+    if lengths and stale_figure(docs / SIZES, figures.numbers_of_series(lengths)):
+        wanted[docs / SIZES] = lambda: figures.series_svg(lengths)
+    return wanted
+
+
+def main() -> int:
+    """Write the files, or with ``--check`` say whether they are up to date."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    arguments = parser.parse_args()
+    files = stale(Study.read(arguments.results), arguments.docs)
+    for path, make in files.items():
+        if arguments.check:
+            print(f"{path.name} is out of date; run python {Path(__file__).name}", file=sys.stderr)
+        else:
+            path.write_text(make(), encoding="utf-8")
+    return 1 if arguments.check and files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
