@@ -4,6 +4,7 @@ An arm's errors are a mapping from (set, number of labels, seed) to the MAE on t
 Everything is paired: an arm and the one it is compared with have the same labels and seed.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -181,9 +182,9 @@ def labels_reaching(numbers: list[int], maes: list[float], error: float) -> floa
         return float(numbers[0])
     for i in range(1, len(maes)):
         if maes[i] <= error:
-            share = np.log(maes[i - 1] / error) / np.log(maes[i - 1] / maes[i])
+            share = math.log(maes[i - 1] / error) / math.log(maes[i - 1] / maes[i])
             return float(numbers[i - 1] * (numbers[i] / numbers[i - 1]) ** share)
-    return float("inf")
+    return math.inf
 
 
 def labels_needed(goal: Curve, n_goal: int, reaching: Curve, n_draws: int = 1000) -> Interval:
@@ -197,21 +198,25 @@ def labels_needed(goal: Curve, n_goal: int, reaching: Curve, n_draws: int = 1000
     numbers = list(reaching)
     seeds = {n: sorted(found) for n, found in reaching.items()}
     own = sorted(goal[n_goal])
-    if set(own) & set(seeds.get(n_goal, [])):
-        own = seeds[n_goal] = sorted(set(own) & set(seeds[n_goal]))
-
-    def one(drawn: dict[int, list[int]], drawn_goal: list[int]) -> float:
-        maes = [_geometric([reaching[n][s] for s in drawn[n]]) for n in numbers]
-        return labels_reaching(numbers, maes, _geometric([goal[n_goal][s] for s in drawn_goal]))
-
-    value = one(seeds, own)
-    if max(len(own), *(len(found) for found in seeds.values())) < 2:
+    shared = sorted(set(own) & set(seeds.get(n_goal, [])))
+    if shared:
+        own = seeds[n_goal] = shared
+    logs = [np.log([reaching[n][s] for s in seeds[n]]) for n in numbers]
+    goal_logs = np.log([goal[n_goal][s] for s in own])
+    means = [float(np.exp(one.mean())) for one in logs]
+    value = labels_reaching(numbers, means, float(np.exp(goal_logs.mean())))
+    if max(len(goal_logs), *(len(one) for one in logs)) < 2:
         return Interval(value)
-    draws = []
-    for _ in range(n_draws):
-        drawn = {n: list(generator.choice(found, len(found))) for n, found in seeds.items()}
-        shared = seeds.get(n_goal) == own
-        draws.append(one(drawn, drawn[n_goal] if shared else list(generator.choice(own, len(own)))))
+    picks = [generator.integers(len(one), size=(n_draws, len(one))) for one in logs]
+    if shared:
+        goal_pick = picks[numbers.index(n_goal)]
+    else:
+        goal_pick = generator.integers(len(own), size=(n_draws, len(own)))
+    curves = np.exp([one[pick].mean(1) for one, pick in zip(logs, picks, strict=True)]).T.tolist()
+    errors = np.exp(goal_logs[goal_pick].mean(1)).tolist()
+    draws = [
+        labels_reaching(numbers, maes, error) for maes, error in zip(curves, errors, strict=True)
+    ]
     return _interval(value, np.array(draws))
 
 
