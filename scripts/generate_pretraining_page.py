@@ -52,7 +52,8 @@ def headline(study: Study) -> list[str]:
         "of them. Sets with fewer labels are measured with all they have. The crystals judged on "
         "decided nothing. Last row: geometric mean over sets of MAE ratios, each set counting the "
         "same, with a 95 % interval from a paired bootstrap that draws sets first, then seeds "
-        "within each: it says how far the mean may be off for other sets of this kind, too.",
+        "within each (none for fewer than five sets): it says how far the mean may be off for "
+        "other sets of this kind, too.",
         tables.headline(study),
     ]
     if DEFAULT not in shown:
@@ -119,7 +120,7 @@ def sizes(study: Study) -> list[str]:
     return [
         "## More crystals, more steps",
         "Mean gain over the (set, seed) that all points of a line have, with 95 % intervals where "
-        'there are two sets or more. Of lines marked "dev" the remarks on the development part '
+        'there are five sets or more. Of lines marked "dev" the remarks on the development part '
         "hold.",
         f"![Gain against crystals and steps]({SIZES})",
         tables.sizes(found),
