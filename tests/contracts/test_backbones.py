@@ -119,10 +119,15 @@ class Sound(Backbone):
         vectors = sum_by_index(
             direction[:, :, None] * messages[:, None, :], graph.center_index, graph.n_atoms
         )
-        return AtomFeatures(*self.change(graph, torch.sin(scalars), vectors))
+        scalars, vectors = self.change(graph, torch.sin(scalars), vectors)
+        return AtomFeatures(scalars, vectors, self.before(graph, messages, vectors, scalars))
 
     def change(self, graph, scalars, vectors):
         return scalars, vectors
+
+    def before(self, graph, messages, vectors, scalars):
+        """All layers: one before the last."""
+        return torch.tanh(sum_by_index(messages, graph.center_index, graph.n_atoms)), scalars
 
     def sums(self, graph, values):
         return sum_by_index(values, graph.center_index, graph.n_atoms)
@@ -150,9 +155,31 @@ class FeaturesType(Sound):
         return scalars, vectors.float()
 
 
+class FeaturesWithoutLayers(Sound):
+    def before(self, *parts):
+        return ()
+
+
+class FeaturesOtherLayer(Sound):
+    """The last layer is not what the scalars are."""
+
+    def before(self, graph, messages, vectors, scalars):
+        return (2 * scalars,)
+
+
+class FeaturesLayerShape(Sound):
+    def before(self, graph, messages, vectors, scalars):
+        return scalars[:, :2], scalars
+
+
 class Rotation(Sound):
     def change(self, graph, scalars, vectors):
         return scalars + vectors[:, 0], vectors
+
+
+class RotationOfALayer(Sound):
+    def before(self, graph, messages, vectors, scalars):
+        return vectors[:, 0], scalars
 
 
 class RotationOfVectors(Sound):
@@ -182,6 +209,11 @@ class Translation(Sound):
 class Permutation(Sound):
     def change(self, graph, scalars, vectors):
         return scalars * torch.arange(1, graph.n_atoms + 1)[:, None], vectors
+
+
+class PermutationOfALayer(Sound):
+    def before(self, graph, messages, vectors, scalars):
+        return scalars * torch.arange(graph.n_atoms)[:, None], scalars
 
 
 class Lattice(Sound):
@@ -247,7 +279,8 @@ class Cutoff(Sound):
     def forward(self, graph):
         found = super().forward(graph)
         farthest = 0.1 * self.sums(graph, torch.exp(-graph.distances)[:, None])
-        return AtomFeatures(found.scalars + farthest, found.vectors)
+        scalars = found.scalars + farthest
+        return AtomFeatures(scalars, found.vectors, (found.layers[0], scalars))
 
 
 class Smooth(Sound):
@@ -303,6 +336,23 @@ class SecondDerivatives(Sound):
         return torch.sin(start) + torch.cos(start) * (scalars - start), vectors
 
 
+class ForcesOfALayer(Sound):
+    def before(self, graph, messages, vectors, scalars):
+        return torch.sin(scalars.detach()), scalars
+
+
+class BatchOfALayer(Sound):
+    def before(self, graph, messages, vectors, scalars):
+        return scalars - scalars.mean(0), scalars
+
+
+class BatchOfLayers(Sound):
+    """As many layers as the batch has crystals."""
+
+    def before(self, graph, messages, vectors, scalars):
+        return (scalars,) * graph.n_crystals
+
+
 class Batch(Sound):
     def change(self, graph, scalars, vectors):
         return scalars - scalars.mean(0), vectors
@@ -353,11 +403,18 @@ class UntouchedState(Sound):
 
 
 BROKEN = {
-    "features": [FeaturesShape, FeaturesVectorShape, FeaturesType],
-    "rotation": [Rotation, RotationOfVectors],
+    "features": [
+        FeaturesShape,
+        FeaturesVectorShape,
+        FeaturesType,
+        FeaturesWithoutLayers,
+        FeaturesOtherLayer,
+        FeaturesLayerShape,
+    ],
+    "rotation": [Rotation, RotationOfVectors, RotationOfALayer],
     "reflection": [Reflection, ReflectionOfScalars],
     "translation": [Translation],
-    "permutation": [Permutation],
+    "permutation": [Permutation, PermutationOfALayer],
     "lattice": [Lattice],
     "supercell": [Supercell],
     "small_cell": [SmallCell],
@@ -366,9 +423,9 @@ BROKEN = {
     "cutoff": [Cutoff],
     "smooth": [Smooth, SmoothVectors, SmoothSlope],
     "parameters": [Parameters, ParametersZero],
-    "forces": [Forces, ForcesOfCells],
+    "forces": [Forces, ForcesOfCells, ForcesOfALayer],
     "second_derivatives": [SecondDerivatives],
-    "batch": [Batch],
+    "batch": [Batch, BatchOfALayer, BatchOfLayers],
     "saving": [Saving, SavingShapes],
     "untouched": [Untouched, UntouchedWeights, UntouchedState],
 }

@@ -88,7 +88,7 @@ def features_of(backbone: Backbone, crystals: Sequence[Crystal]) -> AtomFeatures
 
 
 def features(build: Build) -> None:
-    """Shapes are those of the contract, and the float type is the graph's."""
+    """Shapes are those of the contract, the float type is the graph's, scalars the last layer."""
     crystals = sample_crystals()
     backbone = build()
     n_atoms = sum(crystal.n_atoms for crystal in crystals)
@@ -104,6 +104,14 @@ def features(build: Build) -> None:
                 raise LawBroken(f"{name} of shape {tuple(value.shape)}, not {shape}")
             if value.dtype != dtype:
                 raise LawBroken(f"{name} of type {value.dtype} over a graph of type {dtype}")
+        if not found.layers or not torch.equal(found.layers[-1], found.scalars):
+            raise LawBroken("the last of the layers is not the scalars")
+        for index, value in enumerate(found.layers):
+            if value.shape != found.scalars.shape or value.dtype != dtype:
+                raise LawBroken(
+                    f"layer {index} of shape {tuple(value.shape)} and type {value.dtype}, "
+                    f"not {tuple(found.scalars.shape)} and {dtype}"
+                )
 
 
 def rotation(build: Build) -> None:
@@ -308,7 +316,9 @@ def batch(build: Build) -> None:
     single = [features_of(backbone, [c]) for c in crystals]
     vectors = [part.vectors for part in single if part.vectors is not None]
     wanted = AtomFeatures(
-        torch.cat([part.scalars for part in single]), torch.cat(vectors) if vectors else None
+        torch.cat([part.scalars for part in single]),
+        torch.cat(vectors) if vectors else None,
+        tuple(torch.cat(each) for each in zip(*(p.layers for p in single), strict=True)),
     )
     _close(features_of(backbone, crystals), wanted, "the rest of the batch changes")
 
@@ -394,7 +404,7 @@ def _turned(build: Build, turn: FloatArray, what: str) -> None:
     vectors = before.vectors
     if vectors is not None:
         vectors = torch.einsum("aic,ij->ajc", vectors, torch.from_numpy(turn))
-    wanted = AtomFeatures(before.scalars, vectors)
+    wanted = replace(before, vectors=vectors)
     _close(features_of(backbone, turned), wanted, f"{what} does the wrong thing to")
 
 
@@ -424,23 +434,28 @@ def _same_in_supercell(
 
 def _rows(found: AtomFeatures, rows: Tensor) -> AtomFeatures:
     """Features of some atoms."""
-    return AtomFeatures(found.scalars[rows], None if found.vectors is None else found.vectors[rows])
+    vectors = None if found.vectors is None else found.vectors[rows]
+    return AtomFeatures(found.scalars[rows], vectors, tuple(layer[rows] for layer in found.layers))
 
 
 def _flat(found: AtomFeatures) -> Tensor:
     """All features in one row."""
-    parts = [found.scalars] + ([] if found.vectors is None else [found.vectors])
+    parts = [found.scalars, *found.layers, *([] if found.vectors is None else [found.vectors])]
     return torch.cat([part.flatten() for part in parts])
 
 
 def _close(found: AtomFeatures, wanted: AtomFeatures, message: str) -> None:
-    """Compare scalars with scalars and vectors with vectors, in units of the largest value."""
+    """Compare scalars, layers and vectors each with its like, in units of the largest value."""
     if (found.vectors is None) != (wanted.vectors is None):
         raise LawBroken(f"{message} whether there are vectors")
-    for name in ("scalars", "vectors"):
-        value, other = getattr(found, name), getattr(wanted, name)
-        if value is None:
-            continue
+    if len(found.layers) != len(wanted.layers):
+        raise LawBroken(f"{message} the number of layers")
+    pairs = [("scalars", found.scalars, wanted.scalars)]
+    layers = zip(found.layers, wanted.layers, strict=True)
+    pairs += [(f"layer {index}", *both) for index, both in enumerate(layers)]
+    if found.vectors is not None and wanted.vectors is not None:
+        pairs.append(("vectors", found.vectors, wanted.vectors))
+    for name, value, other in pairs:
         if value.shape != other.shape:
             raise LawBroken(f"{message} the shape of {name}")
         # Vectors that vanish by symmetry are measured against the scalars.
@@ -473,6 +488,8 @@ def _number(found: AtomFeatures) -> Tensor:
     """
     weights = _noise(found.scalars[0], 2)
     number = (torch.tanh(found.scalars) * weights).sum()
+    for index, layer in enumerate(found.layers[:-1]):
+        number = number + (torch.tanh(layer) * _noise(layer[0], 10 + index)).sum()
     if found.vectors is not None:
         squares = found.vectors.square().sum(dim=1)
         number = number + (squares / (1 + squares) * _noise(squares[0], 3)).sum()
