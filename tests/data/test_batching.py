@@ -17,7 +17,7 @@ from atomprint.data.batching import (
 )
 from atomprint.ground.errors import DataError
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.perturb import PerturbSettings
+from atomprint.structures.perturb import DISPLACEMENT, STRAIN, PerturbSettings
 from tests.toy import toy_crystals
 
 
@@ -71,6 +71,45 @@ def test_a_stream_continues_as_if_it_had_never_stopped():
     # Another epoch rattles and orders anew; another seed does so from the start.
     assert whole[0].ids != whole[3].ids
     assert [g.ids for g in whole] != [b.graph.ids for b in stream(4).batches(0, 9)]
+
+
+def test_steps_and_seeds_of_batches_are_the_same_after_a_restart():
+    """And differ between steps, runs and processes: what is drawn in one is drawn in no other."""
+
+    def stream(seed=3, rank=0, world_size=1):
+        limits = BatchSettings(max_crystals=4)
+        perturbation = PerturbSettings(rattle=0.05, clean=0.5)
+        return BatchStream(toy_crystals(10), 4.0, limits, seed, (), perturbation, rank, world_size)
+
+    whole = list(stream().batches(0, 12))
+    assert [b.step for b in whole] == list(range(12))
+    rest = list(stream().batches(7, 12))
+    assert [(b.step, b.seed) for b in rest] == [(b.step, b.seed) for b in whole[7:]]
+    others = [*stream(4).batches(0, 12), *stream(3, 1, 2).batches(0, 12)]
+    assert len({b.seed for b in [*whole, *others]}) == 36
+    moved = whole[0].to("cpu")
+    assert (moved.step, moved.seed) == (whole[0].step, whole[0].seed)
+
+
+def test_what_perturbing_did_goes_with_the_batch():
+    """Labels in the order of the atoms, in the same step again the same."""
+    labels = [LabelSpec(DISPLACEMENT, "atom", 3), LabelSpec(STRAIN, "crystal", 9)]
+    crystals = {c.id: c for c in toy_crystals(6)}
+    how = PerturbSettings(rattle=0.05, strain=0.02)
+    limits = BatchSettings(max_crystals=3)
+    stream = BatchStream(list(crystals.values()), 4.0, limits, 0, labels, how)
+    for batch in stream.batches(0, 2):
+        graph = batch.graph
+        strain = batch.labels[STRAIN].view(-1, 3, 3)[graph.crystal_index]
+        undo = torch.linalg.inv(torch.eye(3) + strain)
+        back = torch.einsum("ai,aij->aj", graph.positions - batch.labels[DISPLACEMENT], undo)
+        before = np.concatenate([crystals[id].positions for id in graph.ids])
+        cells = torch.from_numpy(np.stack([crystals[id].cell for id in graph.ids])).float()
+        # Up to the lattice: positions in a graph are wrapped into the cell.
+        apart = torch.linalg.solve(
+            cells[graph.crystal_index].mT, (back - torch.from_numpy(before))[:, :, None].float()
+        )
+        torch.testing.assert_close(apart, apart.round(), atol=1e-5, rtol=0)
 
 
 def test_an_epoch_passes_once_over_everything():

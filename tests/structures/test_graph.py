@@ -91,3 +91,26 @@ def test_far_away_coordinates_cost_no_digits():
     far = crystal.with_geometry(crystal.positions + 4000 * crystal.cell.sum(0), crystal.cell)
     near, moved = (GraphBatch.from_crystals([c], 5.0) for c in (crystal, far))
     torch.testing.assert_close(near.distances, moved.distances, rtol=1e-6, atol=1e-6)
+
+
+def test_other_elements_share_the_geometry():
+    """What was computed of distances is not computed again, and nothing else changes."""
+    graph = GraphBatch.from_crystals(toy_crystals(3), 4.0)
+    computed = {name: getattr(graph, name) for name in ("edge_vectors", "distances", "volumes")}
+    pairs = graph.pairs
+    numbers = graph.numbers + 1
+    other = graph.with_numbers(numbers)
+    assert torch.equal(other.numbers, graph.numbers + 1)
+    assert other.numbers is numbers
+    for name, value in computed.items():
+        assert getattr(other, name) is value
+    assert other.pairs is pairs
+    for name in ("positions", "cells", "crystal_index", "center_index", "neighbor_index", "shifts"):
+        assert getattr(other, name) is getattr(graph, name)
+    assert (other.cutoff, other.ids) == (graph.cutoff, graph.ids)
+    # Before anything was computed, it is computed where it is asked for.
+    fresh = GraphBatch.from_crystals(toy_crystals(3), 4.0)
+    torch.testing.assert_close(fresh.with_numbers(numbers).distances, graph.distances)
+    # Other positions share none of it.
+    moved = other.with_geometry(2 * graph.positions, 2 * graph.cells)
+    torch.testing.assert_close(moved.distances, 2 * graph.distances)
