@@ -88,7 +88,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 # What the page "What pre-training buys" is about. The test part decides none of these.
-DEFAULT = "ead+masking"
+DEFAULT = "ead"
 RIVALS = [
     "denoising",
     "denoising of cells",
