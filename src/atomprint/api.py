@@ -428,7 +428,7 @@ def pretrain(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> PretrainResult:
-    """Pre-train a network on structural fingerprints of crystals; no label is looked at.
+    """Pre-train a network; labels are looked at only by objectives that ask for them.
 
     Parameters
     ----------
