@@ -6,7 +6,9 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
+import yaml
 
+from atomprint.evaluation import figures
 from atomprint.evaluation.report import summarize, verdict, write_report
 from atomprint.ground.errors import DataError, UsageError
 
@@ -79,6 +81,37 @@ def test_everything_in_a_folder_of_runs(tiny_runs):
     assert about["data"]["hash"] in page.text
     assert f"torch {about['environment']['versions']['torch']}" in page.text
     assert "n_radial: 4" in page.text
+
+
+def test_curves_of_pretraining_are_those_of_every_objective(
+    shell, tiny_data, tmp_path, monkeypatch
+):
+    """A line and dots a term, in a mixture on a schedule too."""
+    config = yaml.safe_load((tiny_data / "tiny.yaml").read_text())
+    config["objectives"] += [
+        {"kind": "masking", "fraction": 0.4, "start": 0.5},
+        {"kind": "denoising", "stop": 0.5},
+    ]
+    (tmp_path / "mixed.yaml").write_text(yaml.safe_dump(config))
+    out = tmp_path / "run"
+    words = ["pretrain", tmp_path / "mixed.yaml", "--data", tiny_data / "toy.parquet"]
+    assert shell(*words, "--out", out)[0] == 0
+    rows = json.loads((out / "history.json").read_text())["rows"]
+    drawn = []
+    monkeypatch.setattr(figures, "_svg", lambda figure: drawn.append(figure) or "<svg></svg>")
+    write_report(out)
+    (figure,) = drawn
+    lines = {line.get_label(): line for line in figure.axes[0].lines if "/" in line.get_label()}
+    (fingerprint,) = (name for name in lines if name.startswith("fingerprints/ead-"))
+    assert set(lines) == {
+        fingerprint, "masking/elements", "masking/properties", "denoising/displacement",
+    }  # fmt: skip
+    for name, line in lines.items():
+        logged = [(r["step"], r[f"train/{name}"]) for r in rows if f"train/{name}" in r]
+        assert [tuple(point) for point in line.get_xydata()] == logged
+    assert len(lines[fingerprint].get_xydata()) == 3
+    assert 0 < len(lines["masking/elements"].get_xydata()) < 3
+    assert {f"valid/{name}" for name in lines} <= {name for row in rows for name in row}
 
 
 def test_nothing_comes_from_outside(tiny_runs):

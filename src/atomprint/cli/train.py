@@ -48,10 +48,10 @@ def pretrain(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Pre-train a network on structural fingerprints.
+    """Pre-train a network, by default on structural fingerprints.
 
-    The crystals need no labels; labels they have are not looked at. --data and --out are enough,
-    everything else has a default.
+    The crystals need no labels; labels are looked at only by objectives that ask for them. --data
+    and --out are enough, everything else has a default.
     """
     config, overrides = split_words(words or [])
     if resume is not None and (seed is not None or device is not None):

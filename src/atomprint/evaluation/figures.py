@@ -45,7 +45,7 @@ def _rows(history: Sequence[dict[str, float]], name: str) -> tuple[list[float], 
 
 
 def pretraining_curves(run: Run) -> str:
-    """Error of every fingerprint over the steps, training and held-out crystals."""
+    """Losses of all objectives over the steps, training and held-out crystals."""
     history = run.history["rows"]
     names = sorted({n.removeprefix("train/") for r in history for n in r if n.startswith("train/")})
     names = [n for n in names if n != "loss"]
@@ -55,7 +55,7 @@ def pretraining_curves(run: Run) -> str:
         for color, name in zip(OTHERS * len(names), names, strict=False):
             axes.plot(*_rows(history, f"train/{name}"), color=color, lw=1, label=name)
             axes.plot(*_rows(history, f"valid/{name}"), color=color, marker="o", ms=3, ls="--")
-        axes.set(xlabel="step", ylabel="error (spreads)", yscale="log")
+        axes.set(xlabel="step", ylabel="loss", yscale="log")
         axes.set_title("Lines: training (perturbed). Dots: held-out crystals.", fontsize=9)
         if names:
             axes.legend(frameon=False, fontsize=8)
