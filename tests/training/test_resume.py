@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from atomprint.backbones import ETSettings
 from atomprint.ground.errors import DataError, UsageError
-from atomprint.training.pretrain import STATE, pretrain
+from atomprint.training.pretrain import STATE, PretrainSettings, pretrain
 from atomprint.training.run import make_fabric
 from tests.toy import toy_crystals
 from tests.training.tiny import tiny_pretraining
@@ -66,6 +66,41 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "balance"])
+def test_any_mixture_resumes_to_the_same_weights(tmp_path, weighting):
+    """On a schedule, with everything that objectives draw, fit and remember."""
+    first, *_ = tiny_pretraining().objectives
+    values = tiny_pretraining(n_steps=14).model_dump()
+    values["task_weights"] = weighting
+    values["perturbation"] = {"rattle": 0.05, "strain": 0.02, "clean": 0.2}
+    values["objectives"] = [
+        {**first.model_dump(), "components": 4},
+        {"kind": "masking", "fraction": 0.3, "start": 0.3},
+        {"kind": "denoising", "by": "energy", "strain": True, "stop": 0.6},
+        {"kind": "conditioned"},
+        {"kind": "labels", "names": ["energy"]},
+        {"kind": "distillation", "teacher": {"kind": "ema"}, "hidden": 0.3},
+    ]
+    settings = PretrainSettings.model_validate(values)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    pretrain(toy_crystals(30), settings, whole)
+
+    def stop(step, total, numbers):
+        if step == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(toy_crystals(30), settings, stopped, progress=stop)
+    assert (stopped / STATE).is_file()
+    resumed = pretrain(toy_crystals(30), settings, stopped, resume=True)
+    assert {row["step"] for row in resumed.history} >= {10, 14}
+    for file in (STATE, "model.safetensors"):
+        expected, found = (load_file(folder / file) for folder in (whole, stopped))
+        assert expected.keys() == found.keys()
+        different = [n for n, value in expected.items() if not torch.equal(found[n], value)]
+        assert different == []
 
 
 def test_resuming_needs_the_same_settings_and_data(tmp_path):
