@@ -4,6 +4,7 @@ from typing import Any
 
 CHANNELS = ["one", "Z", "electronegativity", "covalent_radius", "period"]
 FIVE = ["one", "Z", "electronegativity", "covalent_radius", "valence"]
+SEVEN = [*FIVE, "period", "group"]
 EAD = {"kind": "ead"}
 SOAP = {"kind": "soap", "n_max": 6, "l_max": 4, "cutoff_function": "cosine", "channels": FIVE}
 GMP = {"kind": "gmp"}
@@ -82,6 +83,13 @@ ARMS: dict[str, dict[str, Any]] = {
     "ead+denoising of cells+masking in half": run(
         regress(EAD), CELLS, MASKING | {"crystals": 0.5}, perturbation=STRAINED
     ),
+    "ead+soap+conditioned": run(
+        regress(EAD, SOAP), CONDITIONED, perturbation={"rattle": 0.005}
+    ),
+    "ead+soap+denoising, seven channels": run(
+        regress(EAD | {"channels": SEVEN}, SOAP | {"channels": SEVEN}), DENOISING
+    ),
+    "ead+soap+denoising, wide": run(regress(EAD, SOAP), DENOISING, model=WIDE),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),
     "ead+masking+denoising, balance": run(regress(EAD), MASKING, DENOISING, task_weights="balance"),
