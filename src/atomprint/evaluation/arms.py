@@ -1,10 +1,10 @@
 """What every competitor of an evaluation has to offer: learn from some crystals, predict others.
 
 Networks, baselines and probes stand side by side because they are one thing here: an `Arm`. An arm
-never sees the labels of the crystals it is judged on, see `without_labels`.
+never sees the labels of the crystals it is judged on, see `without_labels`; labels as rows are
+read by :func:`atomprint.training.predict.labels_of`.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -98,13 +98,3 @@ class Arm(ABC):
 def without_labels(crystals: Sequence[Crystal]) -> list[Crystal]:
     """The same crystals, with nothing that an arm must not know."""
     return [crystal.with_labels({}) for crystal in crystals]
-
-
-def labels_array(crystals: Sequence[Crystal], target: Target) -> Array:
-    """Labels of crystals, ``(n, size)`` (classes: ``(n, 1)``); NaN where there is none."""
-    size = 1 if target.is_class else target.size
-    rows = np.full((len(crystals), size), math.nan)
-    for row, crystal in zip(rows, crystals, strict=True):
-        if (value := crystal.labels.get(target.name)) is not None:
-            row[:] = np.ravel(value)
-    return rows
