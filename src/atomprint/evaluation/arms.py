@@ -8,7 +8,7 @@ read by :func:`atomprint.training.predict.labels_of`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ class Arm(ABC):
     """
 
     name: str
-    kind: ClassVar[ArmKind]
+    kind: ArmKind
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

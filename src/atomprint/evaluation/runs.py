@@ -72,14 +72,21 @@ def _read_run(path: Path, top: Path) -> Run:
         path,
         name,
         "finetune" if metrics.is_file() else "pretrain",
-        _json(path / "run.json") if (path / "run.json").is_file() else {},
-        _json(path / "history.json"),
-        _json(metrics)["results"] if metrics.is_file() else [],
+        read_json(path / "run.json") if (path / "run.json").is_file() else {},
+        read_json(path / "history.json"),
+        read_json(metrics)["results"] if metrics.is_file() else [],
         _columns(path / "predictions.csv"),
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that a run wrote.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or holds none.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

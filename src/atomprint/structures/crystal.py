@@ -1,10 +1,13 @@
 """A crystal: atoms in a cell that repeats in all three directions."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+
+from atomprint.ground.elements import electronegativity, symbols
 
 FloatArray = npt.NDArray[np.float64]
 LabelValue = float | FloatArray
@@ -70,6 +73,20 @@ class Crystal:
     def volume(self) -> float:
         """Volume of the cell in Å³."""
         return abs(float(np.linalg.det(self.cell)))
+
+    @property
+    def composition(self) -> dict[int, int]:
+        """Reduced composition: atomic numbers, ascending, and how many of each."""
+        numbers, counts = np.unique(self.numbers, return_counts=True)
+        divisor = math.gcd(*counts.tolist())
+        return dict(zip(numbers.tolist(), (counts // divisor).tolist(), strict=True))
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula, the least electronegative element first: ``SrTiO3``."""
+        counts = self.composition
+        order = sorted(counts, key=lambda z: (electronegativity[z], z))
+        return "".join(f"{symbols[z]}{counts[z] if counts[z] > 1 else ''}" for z in order)
 
     @property
     def frac(self) -> FloatArray:

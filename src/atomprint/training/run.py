@@ -39,6 +39,11 @@ def hash_crystals(crystals: Iterable[Crystal]) -> str:
     return digest.hexdigest()[:16]
 
 
+def hash_text(text: str) -> str:
+    """Short hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def environment() -> dict[str, Any]:
     """Versions, platform and commit, for the record."""
     versions = {"atomprint": atomprint.__version__}
