@@ -4,7 +4,6 @@ Everything here reads crystals from whatever the user has, does one thing, and r
 nothing prints. ``progress`` is called as ``progress(stage, done, total, numbers)``.
 """
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from atomprint.data.embedded import CORPUS
 from atomprint.data.inspect import inspect
 from atomprint.data.mixing import Corpus
 from atomprint.data.splits import split
+from atomprint.evaluation.labels import describe_targets
 from atomprint.evaluation.twin import Outcome, prediction_columns, run_twins, split_labelled
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings, validate
@@ -627,7 +627,7 @@ def finetune(
     """
     pretrained = load_model(Path(source))[0] if source is not None else None
     result = _read(data, labels, strict, progress)
-    targets = _targets(target, result, task)
+    targets = describe_targets(target, result, task)
     labelled = [c for c in result.crystals if any(t.name in c.labels for t in targets)]
     parts = split_for_test(labelled, test, seed)
     chosen = settings or FinetuneSettings()
@@ -672,59 +672,6 @@ def split_for_test(
     """Set the test part aside: (the others, the test part)."""
     parts = split(labelled, test=test, valid=0.0, seed=seed)
     return [labelled[i] for i in parts.train], [labelled[i] for i in parts.test]
-
-
-def _targets(
-    target: str | Sequence[str] | Sequence[Target], result: ReadResult, task: str
-) -> list[Target]:
-    """Describe the labels asked for: what they belong to, their size, their unit."""
-    import numpy as np
-
-    wanted = [target] if isinstance(target, str) else list(target)
-    known: dict[str, int] = {}
-    for crystal in result.crystals:
-        for name in crystal.labels:
-            known[name] = known.get(name, 0) + 1
-    described = []
-    for item in wanted:
-        if isinstance(item, Target):
-            described.append(item)
-            continue
-        if not isinstance(item, str) or item not in known:
-            close = difflib.get_close_matches(str(item), list(known), n=1)
-            names = ", ".join(sorted(known)) or "none"
-            hint = f"did you mean {close[0]!r}?" if close else f"labels found: {names}"
-            raise UsageError(f"no crystal has a label {item!r}; {hint}")
-        holders = [c for c in result.crystals if item in c.labels]
-        first = np.asarray(holders[0].labels[item])
-        per: Literal["atom", "crystal"] = "atom" if first.ndim >= 1 and all(
-            np.ndim(c.labels[item]) >= 1 and len(np.asarray(c.labels[item])) == c.n_atoms
-            for c in holders
-        ) else "crystal"  # fmt: skip
-        size = first.size // (holders[0].n_atoms if per == "atom" else 1)
-        if task == "classification":
-            size = _count_classes(item, holders)
-        described.append(
-            Target(
-                name=item,
-                per=per,
-                size=size,
-                unit=result.units.get(item, ""),
-                task="classification" if task == "classification" else "regression",
-            )
-        )
-    return described
-
-
-def _count_classes(name: str, holders: Sequence[Crystal]) -> int:
-    import numpy as np
-
-    values = np.concatenate([np.ravel(c.labels[name]) for c in holders])
-    values = values[np.isfinite(values)]
-    if (values < 0).any() or (values != np.round(values)).any():
-        bad = next(float(v) for v in values if v < 0 or v != round(v))
-        raise DataError(f"label {name!r} holds {bad:g}; classes are whole numbers from 0 on")
-    return max(2, int(values.max()) + 1)
 
 
 def predict(
