@@ -155,11 +155,13 @@ def _k_folds(protocol: KFold, crystals: Sequence[Crystal]) -> list[Case]:
 def _curve(protocol: Curve, crystals: Sequence[Crystal]) -> list[Case]:
     share = min(protocol.test, protocol.most_test / len(crystals))
     parts = split(crystals, test=share, valid=0.0, seed=0, by=protocol.by)
+    # Sorted, so that the order of the input plays no part in what is drawn.
+    pool = sorted(parts.train, key=lambda index: crystals[index].id)
     found = []
-    for n_labels in sorted({min(n, len(parts.train)) for n in protocol.n_labels}):
+    for n_labels in sorted({min(n, len(pool)) for n in protocol.n_labels}):
         # All labels can be drawn in one way only; seeds still vary the rest.
         for seed in range(protocol.n_seeds):
-            order = np.random.default_rng((seed, 4)).permutation(len(parts.train))[:n_labels]
-            train = tuple(parts.train[i] for i in order)
+            order = np.random.default_rng((seed, 4)).permutation(len(pool))[:n_labels]
+            train = tuple(pool[i] for i in order)
             found.append(Case(f"{n_labels} labels seed {seed}", train, tuple(parts.test), seed))
     return found
