@@ -1,0 +1,15 @@
+"""What can be judged on: built-in tasks as data, where their files lie, their official folds."""
+
+from atomprint.evaluation.tasks.folds import official_folds
+from atomprint.evaluation.tasks.load import TaskData, load_task
+from atomprint.evaluation.tasks.task import Task, TaskFile, built_in_tasks, find_task
+
+__all__ = [
+    "Task",
+    "TaskData",
+    "TaskFile",
+    "built_in_tasks",
+    "find_task",
+    "load_task",
+    "official_folds",
+]
