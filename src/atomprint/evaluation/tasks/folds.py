@@ -8,6 +8,7 @@ stream NumPy promises to keep: the folds need no scikit-learn, and no version of
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,12 +20,17 @@ from atomprint.structures.crystal import Crystal
 
 N_FOLDS = 5
 SEED = 18012019
+TOLERANCE = 1e-6
+"""Relative; labels in single precision agree better, labels in another order do not."""
 
 Indices = npt.NDArray[np.int64]
 
 
 def official_folds(task: Task, crystals: Sequence[Crystal]) -> list[tuple[Indices, Indices]]:
     """Indices of training and test crystals of each official fold, ascending.
+
+    That the crystals are in MatBench's order is checked by their labels: the mean of each fold's
+    training part is published.
 
     Parameters
     ----------
@@ -53,10 +59,17 @@ def official_folds(task: Task, crystals: Sequence[Crystal]) -> list[tuple[Indice
                 f"crystal {index} is {crystal.id!r} where {task.matbench} has "
                 f"{task.crystal_id(index)!r}; official folds need MatBench's order and ids"
             )
-    labels = None
-    if task.classification:
-        labels = np.array([float(np.asarray(c.labels[task.label])) for c in crystals])
-    return folds_of(task, labels)
+    labels = np.array([float(np.asarray(c.labels[task.label])) for c in crystals])
+    folds = folds_of(task, labels)
+    for fold, ((train, _), published) in enumerate(zip(folds, task.train_means, strict=True)):
+        found = float(labels[train].mean())
+        if not math.isclose(found, published, rel_tol=TOLERANCE):
+            raise DataError(
+                f"the training labels of fold {fold} of {task.name} have the mean {found:.8g}, "
+                f"those of {task.matbench} {published:.8g}; these are other labels, or they are in "
+                "another order"
+            )
+    return folds
 
 
 def folds_of(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from atomprint.evaluation.tasks.folds import official_folds
 from atomprint.evaluation.tasks.matbench_file import read_matbench_file
 from atomprint.evaluation.tasks.places import VARIABLE, data_folders, download_folder, find_file
 from atomprint.evaluation.tasks.task import Task, TaskFile

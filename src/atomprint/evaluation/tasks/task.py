@@ -44,6 +44,9 @@ class Task(Settings):
     files: tuple[TaskFile, ...] = Field(min_length=1, description="files, the best one first")
     matbench: str = Field("", description="its name in MatBench v0.1; empty for other sets")
     folds_sha256: str = Field("", description="checksum of the official folds")
+    train_means: tuple[float, ...] = Field(
+        (), description="mean label of the training part of each official fold"
+    )
     url: str = Field("", description="where the first of the files can be had")
     sha256: str = Field("", description="checksum of that file")
     source: str = Field(description="who made the set")
@@ -52,8 +55,8 @@ class Task(Settings):
 
     @model_validator(mode="after")
     def _matbench_is_complete(self) -> "Task":
-        if self.matbench and not self.folds_sha256:
-            raise ValueError(f"{self.name} is MatBench's but has no checksum of its folds")
+        if self.matbench and not (self.folds_sha256 and self.train_means):
+            raise ValueError(f"{self.name} is MatBench's but lacks what its folds are checked by")
         return self
 
     @builtins.property
