@@ -92,9 +92,11 @@ def load_task(
         notes.append(f"{path.name} has {len(pairs):,} crystals, not {task.n_crystals:,}")
     _check_classes(task, pairs, path)
     crystals = [crystal.with_labels({task.label: value}) for crystal, value in pairs]
-    return TaskData(
-        task, crystals, task.target, [*([file.note] if file.note else []), *notes], path
-    )
+    if task.matbench:
+        official_folds(task, crystals)  # raises where labels or their order are not MatBench's
+    if file.note:
+        notes.insert(0, file.note)
+    return TaskData(task, crystals, task.target, notes, path)
 
 
 def missing(task: Task, folder: str | os.PathLike[str] | None = None) -> str:
