@@ -90,6 +90,9 @@ ARMS: dict[str, dict[str, Any]] = {
         regress(EAD | {"channels": SEVEN}, SOAP | {"channels": SEVEN}), DENOISING
     ),
     "ead+soap+denoising, wide": run(regress(EAD, SOAP), DENOISING, model=WIDE),
+    "soap+denoising, then ead": run(
+        regress(EAD), regress(SOAP, stop=0.6), DENOISING | {"stop": 0.6}
+    ),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),
     "ead+masking+denoising, balance": run(regress(EAD), MASKING, DENOISING, task_weights="balance"),

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from atomprint.evaluation.demo import DemoOutcome
+    from atomprint.evaluation.prepare import EvaluateSettings
+    from atomprint.evaluation.summary import Summary
     from atomprint.fingerprints.streaming import Job, Written
 
 EMBEDDED = "embedded"
@@ -59,10 +61,12 @@ __all__ = [
     "checkpoints",
     "demo",
     "embed",
+    "evaluate",
     "finetune",
     "fingerprint",
     "fingerprint_file",
     "inspect",
+    "plan_evaluation",
     "predict",
     "pretrain",
     "read_crystals",
@@ -789,6 +793,91 @@ def _row_ids(crystals: Sequence[Crystal], per: str) -> list[str]:
 def checkpoints() -> list[Shipped]:
     """Describe the pre-trained networks that come with the package."""
     return [describe(name) for name in names()]
+
+
+def evaluate(
+    out: PathInput,
+    sources: Sequence[PathInput] = (),
+    *,
+    settings: "EvaluateSettings | None" = None,
+    n_workers: int = 1,
+    progress: Progress | None = None,
+    **chosen: Any,
+) -> "Summary":
+    """Measure what pre-training buys on a task or a set of one's own, beside from-scratch twins.
+
+    Parameters
+    ----------
+    out
+        Folder of the evaluation; units that are done in it are not done again.
+    sources
+        Pre-trained runs, or names of those that come with the package.
+    settings
+        Protocol, competitors, fine-tuning.
+    n_workers
+        Processes that share the units.
+    progress
+        See the module.
+    **chosen
+        ``task``, or ``data`` and ``target``, and the rest of what
+        :func:`atomprint.evaluation.prepare.prepare` takes.
+
+    Raises
+    ------
+    UsageError, DataError
+        See there.
+    """
+    from atomprint.evaluation.evaluate import run, run_in_processes, write_about
+    from atomprint.evaluation.prepare import EvaluateSettings, prepare
+    from atomprint.evaluation.summary import summarize_evaluation
+
+    arguments = {
+        "settings": settings or EvaluateSettings(),
+        "sources": [str(source) for source in sources],
+        **chosen,
+    }
+    folder = Path(out)
+    evaluation = prepare(**arguments)
+    write_about(evaluation, folder)
+    if n_workers > 1:
+        run_in_processes(prepare, arguments, folder, n_workers)
+    run(evaluation, folder, progress)
+    return summarize_evaluation(folder)
+
+
+def plan_evaluation(
+    out: PathInput,
+    sources: Sequence[PathInput] = (),
+    *,
+    settings: "EvaluateSettings | None" = None,
+    **chosen: Any,
+) -> dict[str, Any]:
+    """What :func:`evaluate` would do, and how long its networks would take; nothing is written.
+
+    Returns
+    -------
+    dict
+        ``units`` (``arm``, ``split``, ``n_labels``, ``n_test``, ``done``), and what
+        :func:`atomprint.evaluation.evaluate.estimate` returns.
+    """
+    from atomprint.evaluation.evaluate import estimate
+    from atomprint.evaluation.prepare import EvaluateSettings, prepare
+
+    names = [str(source) for source in sources]
+    evaluation = prepare(settings or EvaluateSettings(), names, **chosen)
+    folder = Path(out)
+    pending = {unit.file for unit in evaluation.pending(folder)}
+    units = [
+        {
+            "arm": unit.arm.name,
+            "split": unit.case.name,
+            "n_labels": len(unit.case.train),
+            "n_test": len(unit.case.test),
+            "done": unit.file not in pending,
+        }
+        for unit in evaluation.units()
+    ]
+    return {"units": units, **estimate(evaluation, folder)}
 
 
 def report(folder: PathInput) -> Path:

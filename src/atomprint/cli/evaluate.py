@@ -1,0 +1,157 @@
+"""The command that answers: does pre-training help this property, and by how much?"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atomprint.cli.errors import Interrupted
+from atomprint.cli.options import Device, Json, Labels
+from atomprint.cli.output import number, print_json, print_places, print_table, stdout_for_the_answer
+from atomprint.cli.progress import Bars
+from atomprint.cli.train import Words, split_words
+
+if TYPE_CHECKING:
+    from atomprint.evaluation.summary import Summary
+
+
+class Kind(StrEnum):
+    """How a set is divided."""
+
+    matbench = "matbench"
+    paper = "paper"
+    kfold = "kfold"
+    curve = "curve"
+
+
+def evaluate(
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Folder of the evaluation; an unfinished one goes on."),
+    ],
+    words: Words = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A built-in task; atomprint tasks lists them."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Or a labelled set of your own.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Label to predict, with --data.")
+    ] = None,
+    labels: Labels = None,
+    classification: Annotated[
+        bool, typer.Option("--classification", help="The labels are classes 0, 1, ...")
+    ] = False,
+    protocol: Annotated[
+        Kind | None,
+        typer.Option(
+            metavar="matbench|paper|kfold|curve",
+            help="Official folds; random 60/20/20; folds; learning curve. Default: the official "
+            "folds of a task that has them, else kfold.",
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="RUN[,RUN...]",
+            help="Pre-trained runs, or those that come with atomprint: atomprint/small.",
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Cheap baselines beside the networks.")
+    ] = False,
+    probes: Annotated[
+        bool, typer.Option("--probes", help="Simple regressions on frozen embeddings of every run.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--files", metavar="DIR", help="Where the files of built-in tasks are."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes that share the units.")
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the units, estimate the time, do nothing.")
+    ] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Measure what pre-training buys on a task or on a set of your own.
+
+    Every network has its from-scratch twin, with the same labels, steps and learning rates. The
+    evaluation is a list of units (arm x split) that a later or a second run of the same command
+    goes on with. Settings: a YAML file or key=value, for instance protocol.n_seeds=5.
+    """
+    config, overrides = split_words(words or [])
+    if protocol is not None:
+        overrides = [f"protocol.kind={protocol.value}", *overrides]
+    sources = [one for given in source or [] for one in given.split(",") if one]
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint import api
+        from atomprint.evaluation.prepare import EvaluateSettings
+
+        switches = [f"{k}=true" for k, on in (("baselines", baselines), ("probes", probes)) if on]
+        if protocol is None and task is not None and config is None:
+            switches += _official(task)
+        settings = api.load_settings(EvaluateSettings, config, [*switches, *overrides])
+        chosen: dict[str, Any] = {
+            "task": task,
+            "data": data,
+            "target": target,
+            "labels": labels,
+            "classification": classification,
+            "folder": folder,
+            "device": device,
+        }
+        if dry_run:
+            plan = api.plan_evaluation(out, sources, settings=settings, **chosen)
+        else:
+            try:
+                summary = api.evaluate(
+                    out, sources, settings=settings, n_workers=workers, progress=bars, **chosen
+                )
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    "interrupted; units that are done are kept, the same command goes on"
+                ) from None
+    if dry_run:
+        _print_plan(plan, json)
+        return
+    places = {"results": out / "summary.json", "next": f"atomprint report {out}"}
+    if json:
+        print_json({"summary": summary.model_dump(mode="json"), "out": out})
+        return
+    _print_summary(summary)
+    print_places(places)
+
+
+def _official(task: str) -> list[str]:
+    """Official folds, where the task has them."""
+    from atomprint.evaluation.tasks import find_task
+
+    return ["protocol.kind=matbench"] if find_task(task).has_official_folds else []
+
+
+def _print_plan(plan: dict[str, Any], json: bool) -> None:
+    if json:
+        print_json(plan)
+        return
+    print_table(
+        ["arm", "split", "labels", "judged", "done"],
+        [
+            [u["arm"], u["split"], str(u["n_labels"]), str(u["n_test"]), "yes" if u["done"] else ""]
+            for u in plan["units"]
+        ],
+    )
+    seconds = plan["seconds"]
+    time = "no network among them" if seconds is None else f"about {seconds / 60:.1f} min"
+    print(f"{plan['n_pending']} of {plan['n_units']} units to do: {time} for the networks,")
+    print(f"not counting {plan['n_other']} units of baselines and probes")
+
+
+def _print_summary(summary: "Summary") -> None:
+    number(0.0)
