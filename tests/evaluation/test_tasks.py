@@ -223,7 +223,7 @@ def test_folders_are_the_one_named_or_the_variable_and_the_cache(toy, tmp_path, 
     other.mkdir()
     assert data_folders(other) == [other]
     monkeypatch.setenv("ATOMPRINT_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(UsageError, match="'.*nowhere', ATOMPRINT_DATA, is no folder"):
+    with pytest.raises(UsageError, match=r"'.*nowhere', ATOMPRINT_DATA, is no folder"):
         load_task(task)
 
 
