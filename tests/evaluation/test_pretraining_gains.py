@@ -98,7 +98,7 @@ def test_what_two_arms_share_is_compared_in_pairs(stats):
 
 
 def test_a_difference_in_gain_by_hand(stats, monkeypatch):
-    monkeypatch.setattr(stats, "MIN_SETS", 2)
+    monkeypatch.setattr("atomprint.evaluation.statistics.MIN_SETS", 2)
     # Means of ratios: sqrt(0.5 · 0.5) = 0.5 and sqrt(0.64 · 1) = 0.8: gains of 50 % and 20 %.
     one = {"a": {0: math.log(0.5)}, "b": {0: math.log(0.5)}}
     other = {"a": {0: math.log(0.64)}, "b": {0: 0.0}}

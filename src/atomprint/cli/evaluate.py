@@ -8,7 +8,14 @@ import typer
 
 from atomprint.cli.errors import Interrupted
 from atomprint.cli.options import Device, Json, Labels
-from atomprint.cli.output import number, print_json, print_places, print_table, stdout_for_the_answer
+from atomprint.cli.output import (
+    number,
+    percent,
+    print_json,
+    print_places,
+    print_table,
+    stdout_for_the_answer,
+)
 from atomprint.cli.progress import Bars
 from atomprint.cli.train import Words, split_words
 
@@ -154,4 +161,19 @@ def _print_plan(plan: dict[str, Any], json: bool) -> None:
 
 
 def _print_summary(summary: "Summary") -> None:
-    number(0.0)
+    unit = f" ({summary.unit})" if summary.unit else ""
+    rows = [
+        [
+            row.arm,
+            str(row.n_labels),
+            str(row.n_splits),
+            number(row.value),
+            number(row.spread),
+            percent(row.gain.value) if row.gain is not None else "",
+        ]
+        for row in summary.rows
+    ]
+    header = ["arm", "labels", "splits", f"{summary.metric}{unit}", "spread", "gain over\nits twin"]
+    print_table(header, rows)
+    for sentence in summary.verdict:
+        print(sentence)

@@ -44,7 +44,7 @@ class Unit:
     @property
     def file(self) -> str:
         """Name of its file."""
-        return f"{slug(self.arm.name)}--{slug(self.case.name)}.json"
+        return unit_file(self.arm.name, self.case.name)
 
     def identity(self, crystals: Sequence[Crystal], target: Target) -> str:
         """Hash of all that decides its result."""
@@ -60,6 +60,11 @@ class Unit:
                 )
             )
         )
+
+
+def unit_file(arm: str, split: str) -> str:
+    """Name of the file of a unit."""
+    return f"{slug(arm)}--{slug(split)}.json"
 
 
 def slug(name: str) -> str:
