@@ -1,4 +1,4 @@
-"""The command that answers: does pre-training help this property, and by how much?"""
+"""The command that measures what pre-training does for a property."""
 
 from enum import StrEnum
 from pathlib import Path
