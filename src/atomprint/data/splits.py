@@ -3,13 +3,13 @@
 import hashlib
 import math
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from atomprint.data.grouping import By, groups_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
 
@@ -36,7 +36,7 @@ def split(
     test: Part = 0.1,
     valid: Part = 0.1,
     seed: int = 0,
-    by: Literal["id", "composition"] = "id",
+    by: By = "id",
 ) -> Split:
     """Divide crystals at random, or by files of ids.
 
@@ -53,34 +53,27 @@ def split(
         Another seed, another split.
     by
         ``id``: every crystal for itself. ``composition``: crystals with the same reduced
-        composition stay together, so that no polymorph of a test crystal is trained on; the
-        fractions are then met as closely as whole groups allow.
+        composition stay together, so that no polymorph of a test crystal is trained on.
+        ``prototype``: and crystals of the same prototype, see
+        :func:`atomprint.data.grouping.groups_of`. Fractions are then met as closely as whole
+        groups allow.
 
     Raises
     ------
     UsageError
-        If a fraction or a file is wrong, or compositions are asked for of mere ids.
+        If a fraction or a file is wrong, or `by` cannot be done.
     DataError
         If a file names ids that no crystal has, the same id is in both files, or a file divides
-        crystals of one composition with ``by="composition"``.
+        crystals that stay together.
     """
     ids = [item if isinstance(item, str) else item.id for item in crystals]
     if not ids:
         raise UsageError("there are no crystals to split")
-    if by not in ("id", "composition"):
-        raise UsageError(f"by={by!r} is not known; it is 'id' or 'composition'")
     _check_fractions(test, valid)
-    groups: dict[Hashable, list[int]] = {}
-    for index, item in enumerate(crystals):
-        if by == "id":
-            groups.setdefault(ids[index], []).append(index)
-        elif isinstance(item, Crystal):
-            groups.setdefault(reduced_composition(item), []).append(index)
-        else:
-            raise UsageError("by='composition' needs the crystals, not only their ids")
+    groups = groups_of(crystals, by)
 
-    parts: dict[str, list[Hashable]] = {"test": [], "valid": []}
-    taken: set[Hashable] = set()
+    parts: dict[str, list[str]] = {"test": [], "valid": []}
+    taken: set[str] = set()
     for name, part in (("test", test), ("valid", valid)):
         if isinstance(part, float | int):
             continue
@@ -93,14 +86,14 @@ def split(
                 outside = next(index for index in members if ids[index] not in wanted)
                 raise DataError(
                     f"{os.fspath(part)}: {ids[inside[0]]} is in the {name} part, but "
-                    f"{ids[outside]}, of the same composition, is not; add it or split by id"
+                    f"{ids[outside]}, of the same {by}, is not; add it or split by id"
                 )
             if key in taken:
                 raise DataError(f"{ids[inside[0]]} is in both the test and the validation file")
             taken.add(key)
             parts[name].append(key)
 
-    order = sorted(groups, key=lambda key: _rank(str(key), seed))
+    order = sorted(groups, key=lambda key: rank(key, seed))
     for name, part in (("test", test), ("valid", valid)):
         if isinstance(part, float | int) and part > 0:
             free = [key for key in order if key not in taken]
@@ -123,13 +116,12 @@ def reduced_composition(crystal: Crystal) -> tuple[tuple[int, int], ...]:
     return tuple(zip(numbers.tolist(), (counts // divisor).tolist(), strict=True))
 
 
-def _rank(text: str, seed: int) -> bytes:
+def rank(text: str, seed: int) -> bytes:
+    """Place of a name in an order that the seed decides."""
     return hashlib.sha256(f"{seed}\n{text}".encode()).digest()
 
 
-def _take(
-    free: list[Hashable], groups: dict[Hashable, list[int]], n_wanted: int, name: str
-) -> list[Hashable]:
+def _take(free: list[str], groups: dict[str, list[int]], n_wanted: int, name: str) -> list[str]:
     """Groups in order until the number wanted is met; groups that overshoot are passed over."""
     total = 0
     chosen = []
@@ -148,7 +140,7 @@ def _take(
     return chosen
 
 
-def _indices(keys: list[Hashable], groups: dict[Hashable, list[int]]) -> list[int]:
+def _indices(keys: list[str], groups: dict[str, list[int]]) -> list[int]:
     return sorted(index for key in keys for index in groups[key])
 
 
