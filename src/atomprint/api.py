@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from atomprint.evaluation.demo import DemoOutcome
     from atomprint.evaluation.prepare import EvaluateSettings
     from atomprint.evaluation.summary import Summary
+    from atomprint.evaluation.tasks.places import TaskState
     from atomprint.fingerprints.streaming import Job, Written
 
 EMBEDDED = "embedded"
@@ -60,6 +61,7 @@ __all__ = [
     "PretrainConfig",
     "checkpoints",
     "demo",
+    "download_task",
     "embed",
     "evaluate",
     "finetune",
@@ -71,6 +73,7 @@ __all__ = [
     "pretrain",
     "read_crystals",
     "report",
+    "tasks",
 ]
 
 
@@ -878,6 +881,48 @@ def plan_evaluation(
         for unit in evaluation.units()
     ]
     return {"units": units, **estimate(evaluation, folder)}
+
+
+def tasks(folder: PathInput | None = None) -> "list[TaskState]":
+    """List the built-in tasks: what each is, and which file of it is on disk.
+
+    Parameters
+    ----------
+    folder
+        Where to look; None looks where ATOMPRINT_DATA says and in the user's cache.
+
+    Raises
+    ------
+    UsageError
+        If a folder that was named is not there.
+    """
+    from atomprint.evaluation.tasks.places import task_states
+
+    return task_states(folder)
+
+
+def download_task(
+    name: str, folder: PathInput | None = None, progress: Progress | None = None
+) -> Path:
+    """Get the file of a built-in task; see :mod:`atomprint.evaluation.tasks.download`.
+
+    Parameters
+    ----------
+    name
+        Of the task.
+    folder
+        Where to; None takes the folder of ATOMPRINT_DATA, else the user's cache.
+    progress
+        See the module; counts bytes.
+    """
+    from atomprint.evaluation.tasks import find_task
+    from atomprint.evaluation.tasks.download import download_task as download
+
+    def count(done: int, total: int) -> None:
+        if progress is not None:
+            progress("download", done, total, {})
+
+    return download(find_task(name), folder, count)
 
 
 def report(folder: PathInput) -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import atomprint
-from atomprint.cli import apply, checkpoints, data, demo, evaluate, fingerprint, train
+from atomprint.cli import apply, checkpoints, data, demo, evaluate, fingerprint, tasks, train
 from atomprint.cli.errors import report_errors
 
 app = typer.Typer(
@@ -54,6 +54,7 @@ app.command("finetune")(train.finetune)
 app.command("predict")(apply.predict)
 app.command("embed")(apply.embed)
 app.command("evaluate")(evaluate.evaluate)
+app.command("tasks")(tasks.tasks)
 app.command("report")(demo.report)
 app.command("checkpoints")(checkpoints.checkpoints)
 

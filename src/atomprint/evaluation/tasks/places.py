@@ -1,14 +1,32 @@
 """Where the files of tasks lie: a folder that is named, or the user's cache."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
-from atomprint.evaluation.tasks.task import Task, TaskFile
+from atomprint.evaluation.tasks.task import Task, TaskFile, built_in_tasks
 from atomprint.ground.errors import UsageError
 
 VARIABLE = "ATOMPRINT_DATA"
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """A task, and what there is of it on disk.
+
+    Attributes
+    ----------
+    task
+        The task.
+    path, file
+        The best of its files that is there, and how it is read; None where none is.
+    """
+
+    task: Task
+    path: Path | None
+    file: TaskFile | None
 
 
 def data_folders(folder: str | os.PathLike[str] | None = None) -> list[Path]:
@@ -56,6 +74,12 @@ def find_file(
             if (place / file.name).is_file():
                 return place / file.name, file
     return None
+
+
+def task_states(folder: str | os.PathLike[str] | None = None) -> list[TaskState]:
+    """All built-in tasks, and which of them are on disk; see :func:`data_folders`."""
+    found = [(task, find_file(task, folder)) for task in built_in_tasks()]
+    return [TaskState(task, *(place or (None, None))) for task, place in found]
 
 
 def _existing(folder: str | os.PathLike[str], what: str) -> Path:
