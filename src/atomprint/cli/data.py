@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,6 +36,7 @@ class By(StrEnum):
 
     id = "id"
     composition = "composition"
+    prototype = "prototype"
 
 
 ParquetOut = Annotated[
@@ -178,7 +179,20 @@ def split(
     valid: Annotated[
         float, typer.Option(metavar="FRACTION", help="Fraction for validation.")
     ] = 0.1,
-    by: Annotated[By, typer.Option(metavar="id|composition", help="What stays together.")] = By.id,
+    by: Annotated[
+        By, typer.Option(metavar="id|composition|prototype", help="What stays together.")
+    ] = By.id,
+    folds: Annotated[
+        int | None, typer.Option(metavar="K", help="K folds, each the test part once.")
+    ] = None,
+    element: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SYMBOL", help="All crystals with this element are the test part."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="The latest --test by this label (a year, a number)."),
+    ] = None,
     seed: Seed = 0,
     strict: Strict = False,
     json: Json = False,
@@ -186,7 +200,13 @@ def split(
     """Divide crystals into lists of ids.
 
     Writes train.txt, valid.txt and test.txt, an id a line; finetune takes such a list as --test.
+    With --folds, --element or --time: splits.json, training and test ids with a hash.
     """
+    if sum(way is not None for way in (folds, element, time)) > 1:
+        raise UsageError("--folds, --element and --time are three ways to divide; give one")
+    if folds is not None or element is not None or time is not None:
+        _divide(path, out, labels, strict, json, (folds, by.value, seed), element, (time, test))
+        return
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.data.splits import split as divide
 
@@ -205,3 +225,39 @@ def split(
         print_json({**counts, "files": files, "seed": seed, "problems": listed(result.problems)})
         return
     print_places({f"{name} {counts[name]:,}": file for name, file in files.items()})
+
+
+def _divide(
+    path: str,
+    out: Path,
+    labels: Path | None,
+    strict: bool,
+    json: bool,
+    folds: "tuple[int | None, Literal['id', 'composition', 'prototype'], int]",
+    elements: list[str] | None,
+    time: tuple[str | None, float],
+) -> None:
+    """Divide into training and test parts, once or several times, and write splits.json."""
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.divisions import by_element, by_time, k_folds, write_divisions
+
+        result = _read(path, labels, strict, bars)
+        crystals = result.crystals
+        if folds[0] is not None:
+            found = k_folds(crystals, folds[0], seed=folds[2], by=folds[1])
+        elif elements is not None:
+            found = by_element(crystals, elements)
+        else:
+            found = [by_time(crystals, time[0] or "", time[1])]
+        out.mkdir(parents=True, exist_ok=True)
+        file = out / "splits.json"
+        digest = write_divisions(file, found, crystals)
+    note_problems(result.problems)
+    sizes = {d.name: {"train": len(d.train), "test": len(d.test)} for d in found}
+    if json:
+        problems = listed(result.problems)
+        print_json({"file": file, "hash": digest, "splits": sizes, "problems": problems})
+        return
+    rows = [[name, f"{n['train']:,}", f"{n['test']:,}"] for name, n in sizes.items()]
+    print_table(["split", "train", "test"], rows)
+    print_places({"written": file, "hash": digest})
