@@ -5,14 +5,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 from markupsafe import Markup
 
-import atomprint
 from atomprint.evaluation import figures
+from atomprint.evaluation.rendering import render, write_page
 from atomprint.evaluation.runs import Run, find_runs
-from atomprint.ground.errors import UsageError
 
 
 def write_report(folder: Path) -> Path:
@@ -35,16 +33,9 @@ def write_report(folder: Path) -> Path:
     """
     runs = find_runs(folder)
     tuned = [r for r in runs if r.kind == "finetune"]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = render(
+        "report.html.j2",
         title=folder.resolve().name,
-        version=atomprint.__version__,
         verdicts=[verdict(rows) for rows in _groups(tuned).values()],
         table=[summarize(rows) for rows in _groups(tuned).values()],
         many_sets=len({data for data, _, _ in _groups(tuned)}) > 1,
@@ -56,12 +47,7 @@ def write_report(folder: Path) -> Path:
         pretraining=[_describe_pretraining(r) for r in runs if r.kind == "pretrain"],
         finetuning=[_describe_finetuning(r) for r in tuned],
     )
-    path = folder / "report.html"
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
-    return path
+    return write_page(folder, page)
 
 
 def _groups(runs: list[Run]) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
