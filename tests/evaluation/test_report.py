@@ -98,7 +98,7 @@ def test_curves_of_pretraining_are_those_of_every_objective(
     assert shell(*words, "--out", out)[0] == 0
     rows = json.loads((out / "history.json").read_text())["rows"]
     drawn = []
-    monkeypatch.setattr(figures, "_svg", lambda figure: drawn.append(figure) or "<svg></svg>")
+    monkeypatch.setattr(figures, "svg", lambda figure: drawn.append(figure) or "<svg></svg>")
     write_report(out)
     (figure,) = drawn
     lines = {line.get_label(): line for line in figure.axes[0].lines if "/" in line.get_label()}

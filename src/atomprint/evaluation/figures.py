@@ -32,7 +32,8 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = buffer.getvalue()
@@ -59,7 +60,7 @@ def pretraining_curves(run: Run) -> str:
         axes.set_title("Lines: training (perturbed). Dots: held-out crystals.", fontsize=9)
         if names:
             axes.legend(frameon=False, fontsize=8)
-        return _svg(figure)
+        return svg(figure)
 
 
 def finetuning_curves(run: Run) -> str:
@@ -78,7 +79,7 @@ def finetuning_curves(run: Run) -> str:
                 )  # fmt: skip
         axes.set(xlabel="step", ylabel="validation error (spreads)", yscale="log")
         axes.legend(frameon=False, fontsize=8)
-        return _svg(figure)
+        return svg(figure)
 
 
 def parity(run: Run, row: dict[str, Any]) -> str:
@@ -121,7 +122,7 @@ def parity(run: Run, row: dict[str, Any]) -> str:
         right.set(xlabel=_label("predicted - label", row), ylabel="test crystals")
         left.legend(frameon=False, fontsize=8)
         figure.tight_layout()
-        return _svg(figure)
+        return svg(figure)
 
 
 def _label(name: str, row: dict[str, Any]) -> str:
@@ -157,4 +158,4 @@ def learning_curve(rows: Sequence[dict[str, Any]]) -> str:
         axes.set_xticks(ticks, [str(n) for n in ticks])
         axes.set_xticks([], minor=True)
         axes.legend(frameon=False, fontsize=8)
-        return _svg(figure)
+        return svg(figure)
