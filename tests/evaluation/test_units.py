@@ -11,7 +11,7 @@ import pytest
 
 from atomprint.evaluation.evaluate import run, run_in_processes, write_about
 from atomprint.evaluation.networks import Network
-from atomprint.evaluation.units import is_done
+from atomprint.evaluation.units import do_unit, is_done
 from atomprint.ground.errors import UsageError
 from atomprint.heads.model import Model, ModelSettings
 from atomprint.training.finetune import FinetuneSettings
@@ -84,6 +84,15 @@ def test_processes_share_the_list(tmp_path):
     assert not _prepare(log).pending(folder)
 
 
+def test_a_unit_that_another_has_just_done_is_not_done_again(tmp_path):
+    log = tmp_path / "log"
+    one = evaluation(log=log)
+    unit = one.units()[0]
+    assert do_unit(unit, tmp_path, one.crystals, TARGET)
+    assert do_unit(unit, tmp_path, one.crystals, TARGET)
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 1
+
+
 def _slow(folder):
     run(evaluation(log=folder / "log", seconds=60), folder / "out")
 
@@ -94,6 +103,7 @@ def test_a_killed_process_leaves_nothing_locked(tmp_path):
     worker = multiprocessing.get_context("spawn").Process(target=_slow, args=(tmp_path,))
     worker.start()
     while not log.is_file():
+        assert worker.is_alive()
         time.sleep(0.05)
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
