@@ -23,6 +23,7 @@ class Server:
         self.content = CONTENT
         self.plan = []  # for each request: full, break, ignore, 404, 503, slow, silent
         self.ranges = []
+        self.over = threading.Event()  # until then a connection may stay silent
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -65,7 +66,7 @@ class Server:
                 if act == "stall":
                     self.wfile.write(body[:300_000])
                     self.wfile.flush()
-                    time.sleep(1.0)
+                    outer.over.wait(20)
                     return
                 self.wfile.write(body)
 
@@ -85,6 +86,7 @@ def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     made = Server()
     yield made
+    made.over.set()
     made.server.shutdown()
     made.server.server_close()
 
@@ -184,7 +186,9 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_not(server, tmp_path):
     assert server.ranges == [None]
     (tmp_path / "matbench_phonons.json.gz").unlink()
     server.plan = ["stall"]
+    started = time.monotonic()
     assert get(server, tmp_path, timeout=0.4).read_bytes() == CONTENT
+    assert time.monotonic() - started < 10
     assert len(server.ranges) == 3
     begin = int(server.ranges[2][6:-1])
     assert 0 < begin <= 300_000

@@ -3,12 +3,15 @@
 import gzip
 import hashlib
 import json
+import os
+import subprocess
 
 import numpy as np
 import pytest
 
 from atomprint.evaluation.tasks import built_in_tasks, find_task, load_task, official_folds
 from atomprint.evaluation.tasks.folds import checksum, folds_of
+from atomprint.evaluation.tasks.matbench_file import read_matbench_file
 from atomprint.evaluation.tasks.places import data_folders
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import validate
@@ -87,6 +90,35 @@ def test_pymatgen_reads_the_same_crystals_from_the_same_file(toy):
         assert list(judged.atomic_numbers) == crystal.numbers.tolist()
         np.testing.assert_allclose(judged.cart_coords, crystal.positions, atol=1e-9)
         np.testing.assert_allclose(judged.lattice.matrix, crystal.cell)
+
+
+def test_files_of_matminers_own_writer_are_read(tmp_path):
+    python = os.environ.get("ATOMPRINT_MATBENCH_PYTHON")
+    if not python:
+        pytest.skip("ATOMPRINT_MATBENCH_PYTHON names no Python that has matminer")
+    program = """
+import sys
+import pandas
+from matminer.utils.io import store_dataframe_as_json
+from pymatgen.core import Lattice, Structure
+made = [
+    Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(5.64 + 0.1 * i), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    for i in range(12)
+]
+made[3].add_oxidation_state_by_element({"Na": 1, "Cl": -1})
+frame = pandas.DataFrame({"structure": made, "is_metal": [i % 3 == 0 for i in range(12)]})
+store_dataframe_as_json(frame, sys.argv[1], compression="gz", pbar=False)
+"""
+    path = tmp_path / "written.json.gz"
+    subprocess.run([python, "-c", program, path], check=True, capture_output=True)
+    pairs, notes = read_matbench_file(path, "is_metal", 12)
+    assert [value for _, value in pairs] == [float(i % 3 == 0) for i in range(12)]
+    assert notes == []
+    for i, (crystal, _) in enumerate(pairs):
+        assert crystal.numbers.tolist() == [11] * 4 + [17] * 4
+        assert crystal.volume == pytest.approx((5.64 + 0.1 * i) ** 3)
 
 
 def test_pieces_of_any_size_give_the_same_crystals(toy, monkeypatch):

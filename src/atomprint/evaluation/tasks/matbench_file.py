@@ -129,7 +129,7 @@ class _Text:
         return found
 
     def value(self) -> Any:
-        """Take one value; more is read until it is complete."""
+        """Take a string or a list; more is read until its last character is there."""
         self._skip_space()
         while True:
             try:
@@ -140,10 +140,8 @@ class _Text:
                         f"{self._path}: not in MatBench's layout, or cut off ({error.msg})"
                     ) from None
                 continue
-            # A number at the very end may go on in the next piece.
-            if end < len(self._buffer) or not self._more():
-                self._at = end
-                return value
+            self._at = end
+            return value
 
 
 def _crystal(structure: Any, row: int, path: Path) -> tuple[Crystal, str]:
