@@ -40,7 +40,9 @@ RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "chec
 WATCHED = ("train/loss", "valid/value")
 RECIPES: dict[str, dict[str, Any]] = {
     "small": {},
-    "tiny": {"model": {"backbone": {"kind": "painn", "n_channels": 32, "n_layers": 2}}},
+    "tiny": {
+        "model": {"backbone": {"kind": "painn", "n_channels": 32, "n_layers": 2}, "n_hidden": 64}
+    },
 }
 """Where settings differ from those of ``--config``, and these from the defaults."""
 

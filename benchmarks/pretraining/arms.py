@@ -19,6 +19,11 @@ STRAINED = {"rattle": 0.05, "strain": 0.02}
 ENERGY = {"kind": "labels", "names": ["formation_energy_per_atom"]}
 
 
+# The study's network; the second is the width of atomprint's default.
+NARROW = {"backbone": {"kind": "painn", "n_channels": 64}, "n_hidden": 64}
+WIDE = {"backbone": {"kind": "painn", "n_channels": 128}, "n_hidden": 128}
+
+
 def regress(*fingerprints: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Regression on fingerprints."""
     return {"kind": "fingerprints", "fingerprints": list(fingerprints), **more}
@@ -26,14 +31,12 @@ def regress(*fingerprints: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def run(*objectives: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Settings of a run where they differ from the defaults."""
-    return {"objectives": list(objectives), **more}
+    return {"model": NARROW, "objectives": list(objectives), **more}
 
-
-WIDE = {"backbone": {"kind": "painn", "n_channels": 128}, "n_hidden": 128}
 
 ARMS: dict[str, dict[str, Any]] = {
     # Arms without objectives are trained on labels alone.
-    "scratch": {},
+    "scratch": {"model": NARROW},
     "scratch, wide": {"model": WIDE},
     "ead, wide": run(regress(EAD), model=WIDE),
     "ead+denoising, wide": run(regress(EAD), DENOISING, model=WIDE),
@@ -83,9 +86,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "ead+denoising of cells+masking in half": run(
         regress(EAD), CELLS, MASKING | {"crystals": 0.5}, perturbation=STRAINED
     ),
-    "ead+soap+conditioned": run(
-        regress(EAD, SOAP), CONDITIONED, perturbation={"rattle": 0.005}
-    ),
+    "ead+soap+conditioned": run(regress(EAD, SOAP), CONDITIONED, perturbation={"rattle": 0.005}),
     "ead+soap+denoising, seven channels": run(
         regress(EAD | {"channels": SEVEN}, SOAP | {"channels": SEVEN}), DENOISING
     ),
@@ -99,7 +100,9 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 # What the page "What pre-training buys" is about. The test part decides none of these.
-DEFAULT = "ead"
+DEFAULT = "ead+soap+denoising"
+# An arm of another width has a from-scratch twin of that width.
+OTHER_WIDTH = ", wide"
 RIVALS = [
     "denoising",
     "denoising of cells",

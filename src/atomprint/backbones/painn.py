@@ -19,7 +19,7 @@ class PaiNNSettings(Settings):
 
     kind: Literal["painn"] = "painn"
     cutoff: float = Field(6.0, gt=0, description="range of one message, Å")
-    n_channels: int = Field(64, ge=1, description="width of scalar and vector features")
+    n_channels: int = Field(128, ge=1, description="width of scalar and vector features")
     n_layers: int = Field(3, ge=1, description="number of message and update blocks")
     n_radial: int = Field(16, ge=1, description="number of Bessel functions of the distance")
     typical_neighbors: float = Field(

@@ -20,7 +20,7 @@ class ModelSettings(Settings):
         default_factory=PaiNNSettings, description="the graph network under the heads"
     )
     pooling: Pooling = Field("mean+max", description="how atoms become a crystal")
-    n_hidden: int = Field(64, ge=1, description="width of the heads' hidden layers")
+    n_hidden: int = Field(128, ge=1, description="width of the heads' hidden layers")
 
 
 class Model(nn.Module):

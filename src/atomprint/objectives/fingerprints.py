@@ -8,7 +8,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from atomprint.backbones.base import Backbone
-from atomprint.fingerprints import EADSettings, Fingerprint, FingerprintSettings, fingerprint_id
+from atomprint.fingerprints import (
+    EADSettings,
+    Fingerprint,
+    FingerprintSettings,
+    SOAPSettings,
+    fingerprint_id,
+)
+from atomprint.fingerprints.channels import ChannelName
 from atomprint.heads.head import Head
 from atomprint.heads.model import ModelSettings
 from atomprint.heads.standardize import Standardizer
@@ -20,12 +27,29 @@ from atomprint.structures.graph import GraphBatch
 Loss = Literal["l1", "huber", "mse"]
 
 
+def default_fingerprints() -> tuple[FingerprintSettings, ...]:
+    """EAD, which says most of a neighbourhood for its cost, and a small SOAP.
+
+    SOAP counts the centre in its own density and so teaches the network what each element is, which
+    energies need and EAD leaves out. Measured in docs/what-pretraining-buys.md.
+    """
+    channels: tuple[ChannelName, ...] = (
+        "one",
+        "Z",
+        "electronegativity",
+        "covalent_radius",
+        "valence",
+    )
+    soap = SOAPSettings(n_max=6, l_max=4, cutoff_function="cosine", channels=channels)
+    return EADSettings(), soap
+
+
 class FingerprintObjectiveSettings(ObjectiveSettings):
     """Regress structural fingerprints."""
 
     kind: Literal["fingerprints"] = "fingerprints"
     fingerprints: tuple[FingerprintSettings, ...] = Field(
-        default_factory=lambda: (EADSettings(),),
+        default_factory=default_fingerprints,
         min_length=1,
         description="the fingerprints to regress, all at once",
     )

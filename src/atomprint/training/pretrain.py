@@ -14,6 +14,7 @@ from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
 from atomprint.heads.model import Model, ModelSettings
 from atomprint.objectives import (
+    DenoisingSettings,
     FingerprintObjectiveSettings,
     Mixture,
     ObjectiveSettings,
@@ -36,7 +37,7 @@ class PretrainSettings(Settings):
 
     model: ModelSettings = Field(default_factory=ModelSettings, description="the network")
     objectives: tuple[ObjectiveSettings, ...] = Field(
-        default_factory=lambda: (FingerprintObjectiveSettings(),),
+        default_factory=lambda: (FingerprintObjectiveSettings(), DenoisingSettings()),
         min_length=1,
         description="what it learns to do, all at once",
     )
