@@ -9,17 +9,18 @@ import yaml
 from markupsafe import Markup
 
 from atomprint.evaluation import figures
+from atomprint.evaluation.evaluation_page import is_evaluation, write_evaluation_page
 from atomprint.evaluation.rendering import render, write_page
 from atomprint.evaluation.runs import Run, find_runs
 
 
 def write_report(folder: Path) -> Path:
-    """Write ``report.html`` into a folder of runs.
+    """Write ``report.html`` into a folder of runs, or into that of an evaluation.
 
     Parameters
     ----------
     folder
-        Of one run, of a demo, or of many runs; searched two levels down.
+        Of an evaluation; or of one run, of a demo, or of many runs, searched two levels down.
 
     Returns
     -------
@@ -31,6 +32,8 @@ def write_report(folder: Path) -> Path:
     UsageError
         If there is no finished run, or the page cannot be written.
     """
+    if is_evaluation(folder):
+        return write_evaluation_page(folder)
     runs = find_runs(folder)
     tuned = [r for r in runs if r.kind == "finetune"]
     page = render(
