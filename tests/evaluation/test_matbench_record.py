@@ -20,6 +20,7 @@ from atomprint.evaluation.tasks.record import (
     RecordedFold,
     _class_scores,
     _number_scores,
+    record_evaluation,
     write_matbench_record,
 )
 from atomprint.ground.errors import DataError, UsageError
@@ -117,6 +118,59 @@ def test_a_unit_of_an_evaluation_is_a_fold():
     assert number.predicted.tolist() == [3.0, 4.0]
     with pytest.raises(DataError, match="is of no fold"):
         RecordedFold.from_unit({**unit, "fold": None}, find_task("phonons"))
+
+
+def evaluation(folder, folds, seeds=(0,)):
+    """A folder as an evaluation leaves it, with two arms."""
+    (folder / "units").mkdir(parents=True)
+    about = {
+        "format": 1, "task": {"name": "phonons", "notes": ["a note"]},
+        "arms": [{"name": "net", "kind": "scratch", "about": {"n": 1}}, {"name": "other"}],
+    }  # fmt: skip
+    (folder / "evaluation.json").write_text(json.dumps(about))
+    for fold in folds:
+        for seed in seeds:
+            for arm, shift in (("net", 0.0), ("other", 5.0)):
+                unit = {
+                    "arm": arm, "split": f"fold {fold.fold}", "fold": fold.fold, "seed": seed,
+                    "ids": list(fold.ids), "wanted": fold.wanted[:, None].tolist(),
+                    "predicted": (fold.predicted + shift + seed)[:, None].tolist(),
+                    "about": {"learning_rate": 1e-3},
+                }  # fmt: skip
+                name = f"{arm}--fold-{fold.fold}-seed-{seed}.json"
+                (folder / "units" / name).write_text(json.dumps(unit))
+    return folder
+
+
+def test_an_evaluation_becomes_the_record_of_one_of_its_arms(phonons, tmp_path):
+    folds, _ = phonons
+    folder = evaluation(tmp_path / "one", folds)
+    path = record_evaluation(folder, "net", tmp_path / "record.json")
+    direct = write_matbench_record(tmp_path / "direct.json", {"phonons": folds})
+    record, wanted = (json.loads(p.read_text()) for p in (path, direct))
+    for number in range(5):
+        results = [r["tasks"]["matbench_phonons"]["results"][f"fold_{number}"] for r in
+                   (record, wanted)]  # fmt: skip
+        assert results[0]["data"] == results[1]["data"]
+        assert results[0]["scores"] == results[1]["scores"]
+        assert results[0]["parameters"] == {"learning_rate": 1e-3}
+    assert record["user_metadata"]["algorithm"] == "net"
+    assert record["user_metadata"]["data_notes"] == ["a note"]
+    with pytest.raises(UsageError, match="has no arm 'nets'; it has net, other"):
+        record_evaluation(folder, "nets", path)
+    next((folder / "units").glob("net--fold-2*")).unlink()
+    with pytest.raises(UsageError, match="fold 2 is missing"):
+        record_evaluation(folder, "net", path)
+
+
+def test_of_several_runs_a_fold_one_is_recorded(phonons, tmp_path):
+    folds, _ = phonons
+    folder = evaluation(tmp_path / "two", folds, seeds=(0, 1))
+    with pytest.raises(UsageError, match="seeds 0, 1; name one"):
+        record_evaluation(folder, "net", tmp_path / "record.json")
+    path = record_evaluation(folder, "net", tmp_path / "record.json", seed=1)
+    data = json.loads(path.read_text())["tasks"]["matbench_phonons"]["results"]["fold_0"]["data"]
+    assert data[folds[0].ids[0]] == folds[0].predicted[0] + 1
 
 
 def test_what_matbench_would_refuse_is_refused_with_a_sentence(phonons, tmp_path):

@@ -2,7 +2,11 @@
 
 from atomprint.evaluation.tasks.folds import official_folds
 from atomprint.evaluation.tasks.load import TaskData, load_task
-from atomprint.evaluation.tasks.record import RecordedFold, write_matbench_record
+from atomprint.evaluation.tasks.record import (
+    RecordedFold,
+    record_evaluation,
+    write_matbench_record,
+)
 from atomprint.evaluation.tasks.task import Task, TaskFile, built_in_tasks, find_task
 
 __all__ = [
@@ -14,5 +18,6 @@ __all__ = [
     "find_task",
     "load_task",
     "official_folds",
+    "record_evaluation",
     "write_matbench_record",
 ]

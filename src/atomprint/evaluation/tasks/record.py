@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import atomprint
+from atomprint.evaluation.runs import read_json
 from atomprint.evaluation.tasks.folds import N_FOLDS, folds_of
 from atomprint.evaluation.tasks.task import Task, find_task
 from atomprint.ground.errors import DataError, UsageError
@@ -129,6 +131,53 @@ def write_matbench_record(
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
     return path
+
+
+def record_evaluation(
+    folder: str | Path, arm: str, path: str | Path, seed: int | None = None
+) -> Path:
+    """Write MatBench's record of one arm of an evaluation on official folds.
+
+    Parameters
+    ----------
+    folder
+        Of the evaluation: with ``evaluation.json`` and ``units/``.
+    arm
+        Name of the arm.
+    path
+        A ``.json``.
+    seed
+        Which of several runs a fold; None where there is one. Runs are not averaged: an average
+        would be another model than any of them.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds no such evaluation or arm, a fold is not done, or several seeds are
+        there and none is named.
+    """
+    folder = Path(folder)
+    about = read_json(folder / "evaluation.json")
+    task = find_task(str(about["task"].get("name", "")))
+    arms = {str(one["name"]): one for one in about["arms"]}
+    if arm not in arms:
+        raise UsageError(f"{folder}: has no arm {arm!r}; it has {', '.join(arms)}")
+    units = [read_json(file) for file in sorted((folder / "units").glob("*.json"))]
+    units = [unit for unit in units if unit["arm"] == arm and unit["fold"] is not None]
+    seeds = sorted({int(unit["seed"]) for unit in units})
+    if seed is None and len(seeds) > 1:
+        known = ", ".join(map(str, seeds))
+        raise UsageError(f"{folder}: {arm!r} has runs of the seeds {known}; name one of them")
+    folds = [
+        RecordedFold.from_unit(unit, task) for unit in units if seed in (None, int(unit["seed"]))
+    ]
+    metadata = {
+        "algorithm": arm,
+        "package": f"atomprint {atomprint.__version__}",
+        "settings": arms[arm].get("about") or {},
+        "data_notes": about["task"].get("notes") or [],
+    }
+    return write_matbench_record(path, {task.name: folds}, metadata)
 
 
 def _task_record(task: Task, given: Sequence[RecordedFold]) -> dict[str, Any]:
