@@ -111,4 +111,6 @@ RIVALS = [
     "formation energies",
 ]
 # The rival that needs quantum-mechanical labels, and the set whose label it is trained on.
+# Shown beside them: one fingerprint alone, and the recipe at the width that atomprint has.
+ALSO = ["ead", DEFAULT + OTHER_WIDTH]
 LABELLED, ITS_SET = "formation energies", "formation energy"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gains as g
-from arms import DEFAULT, RIVALS
+from arms import ALSO, DEFAULT, OTHER_WIDTH, RIVALS
 from sets import SETS
 
 SCRATCH = "scratch"
@@ -76,13 +76,18 @@ class Study:
     def ratios(self, part: str, arm: str, wanted: int = HEADLINE) -> g.LogRatios:
         """Logarithms of MAE over that of the from-scratch twin, sets in their order."""
         table = g.log_ratios(
-            self.errors(part, arm), self.errors(part, SCRATCH), self.numbers(part, wanted)
+            self.errors(part, arm), self.errors(part, twin(arm)), self.numbers(part, wanted)
         )
         return {name: table[name] for name in SETS if name in table}
 
     def shown(self) -> list[str]:
-        """The default and its rivals, as far as the test part has them."""
-        return [arm for arm in (DEFAULT, *RIVALS) if self.ratios("test", arm)]
+        """The default, its rivals and what is shown beside, as far as the test part has them."""
+        return [arm for arm in (DEFAULT, *RIVALS, *ALSO) if self.ratios("test", arm)]
+
+
+def twin(arm: str) -> str:
+    """The from-scratch arm of the same network."""
+    return SCRATCH + OTHER_WIDTH if arm.endswith(OTHER_WIDTH) else SCRATCH
 
 
 def base(arm: str) -> str:

@@ -108,7 +108,7 @@ def rivals(study: Study) -> str:
 
 def ablation(study: Study) -> str:
     """Arms on the development part by their mean gain; those with a set missing come last."""
-    arms = {arm: study.ratios("dev", arm) for arm in study.dev if arm != SCRATCH}
+    arms = {arm: study.ratios("dev", arm) for arm in study.dev if not arm.startswith(SCRATCH)}
     arms = {arm: found for arm, found in arms.items() if found and base(arm) == arm}
     sets = [name for name in SETS if any(name in found for found in arms.values())]
     whole = {arm: g.mean_gain(f).value for arm, f in arms.items() if len(f) == len(sets)}
