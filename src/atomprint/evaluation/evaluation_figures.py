@@ -83,7 +83,7 @@ def learning_curves(rows: Sequence[ArmRow], colors: dict[str, str], axis: str) -
         _plain_log(axes)
         axes.figure.legend(loc="outside lower left", frameon=False, fontsize=8.5, ncols=2)
 
-    return drawn(draw, (5.6, 4.6), "Learning curves: error over number of labels")
+    return drawn(draw, (4.8, 4.3), "Learning curves: error over number of labels")
 
 
 def splits(rows: Sequence[ArmRow], colors: dict[str, str], axis: str) -> str:
@@ -100,12 +100,12 @@ def splits(rows: Sequence[ArmRow], colors: dict[str, str], axis: str) -> str:
         axes.set_yticks(range(len(shown)), [plain(_short(row.arm)) for row, _ in shown])
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.set_xlabel(plain(axis))
-        values = [v for row, _ in shown for v in row.values.values() if v]
-        if values and max(values) > 8 * min(values):
+        values = [v for row, _ in shown for v in row.values.values() if v is not None]
+        if values and min(values) > 0 and max(values) > 8 * min(values):
             axes.set_xscale("log")
             _plain_log(axes, "x")
 
-    return drawn(draw, (5.6, 1.2 + 0.34 * len(shown)), "Error of every arm on every split")
+    return drawn(draw, (4.8, 1.2 + 0.34 * len(shown)), "Error of every arm on every split")
 
 
 def parity(name: str, wanted: Array, predicted: Array, color: str, axis: str) -> str:
@@ -114,8 +114,8 @@ def parity(name: str, wanted: Array, predicted: Array, color: str, axis: str) ->
     def draw(axes: Axes) -> None:
         ends = [wanted.min(), wanted.max()]
         axes.plot(ends, ends, color="black", lw=0.8)
-        axes.plot(wanted, predicted, ".", color=color, ms=5, alpha=0.55, gid=f"cloud-{name}-parity")
-        axes.set(xlabel=plain(axis), ylabel="predicted")
+        axes.plot(wanted, predicted, ".", color=color, ms=6, alpha=0.55, gid=f"cloud-{name}-parity")
+        axes.set(xlabel=plain(axis), ylabel=plain(axis.replace("label", "predicted")))
 
     return _light(drawn(draw, title="Predictions over labels"))
 
@@ -126,7 +126,7 @@ def residuals(name: str, wanted: Array, predicted: Array, color: str, axis: str)
     def draw(axes: Axes) -> None:
         axes.axhline(0, color="black", lw=0.8)
         axes.plot(
-            wanted, predicted - wanted, ".", color=color, ms=5, alpha=0.55,
+            wanted, predicted - wanted, ".", color=color, ms=6, alpha=0.55,
             gid=f"cloud-{name}-residual",
         )  # fmt: skip
         axes.set(xlabel=plain(axis), ylabel="predicted - label")
@@ -148,7 +148,7 @@ def against_stated(
         axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1.02), ylim=(0, 1.02))
         axes.legend(frameon=False, fontsize=8.5)
 
-    return drawn(draw, (4.8, 4.0), f"{ylabel} over {xlabel}")
+    return drawn(draw, (4.4, 3.8), f"{ylabel} over {xlabel}")
 
 
 def plain(text: str) -> str:
@@ -156,7 +156,7 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _short(name: str, most: int = 30) -> str:
+def _short(name: str, most: int = 26) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
@@ -174,8 +174,9 @@ def _light(text: str) -> str:
 
 
 def _plain_log(axes: Axes, which: str = "y") -> None:
-    """Ticks at 1, 2, 5 of every decade, as plain numbers."""
+    """Ticks at 1, 2, 5 of every decade, of many decades at 1, as plain numbers."""
     axis = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 50 * low else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

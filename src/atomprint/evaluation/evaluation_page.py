@@ -56,7 +56,12 @@ def write_evaluation_page(folder: Path) -> Path:
         protocol=PROTOCOLS.get(summary.protocol, summary.protocol),
         is_curve=is_curve,
         last=[summary.rows.index(row) for row in last],
-        best=_best(summary.rows),
+        split_names=[
+            split["name"]
+            for split in about["splits"]
+            if any(split["name"] in row.values for row in last)
+        ],
+        best=_best(summary.rows, is_curve),
         curves=Markup(figures.learning_curves(summary.rows, colors, axis))
         if is_curve and summary.rows
         else None,
@@ -74,14 +79,14 @@ def write_evaluation_page(folder: Path) -> Path:
     return write_page(folder, page)
 
 
-def _best(rows: Sequence[ArmRow]) -> set[int]:
-    """Places of the lowest error for each number of labels."""
-    lowest: dict[int, int] = {}
+def _best(rows: Sequence[ArmRow], is_curve: bool) -> set[int]:
+    """Places of the lowest error; on a learning curve, for each number of labels."""
+    lowest: dict[int, tuple[float, int]] = {}
     for place, row in enumerate(rows):
-        before = lowest.get(row.n_labels)
-        if row.value is not None and (before is None or row.value < (rows[before].value or 0)):
-            lowest[row.n_labels] = place
-    return set(lowest.values())
+        key = row.n_labels if is_curve else 0
+        if row.value is not None and (key not in lowest or row.value < lowest[key][0]):
+            lowest[key] = row.value, place
+    return {place for _, place in lowest.values()}
 
 
 def _clouds(
@@ -143,11 +148,11 @@ def _points(units: Sequence[Unit], clouds: Sequence[dict[str, Any]]) -> dict[str
 
 
 def _worst(units: Sequence[Unit], rows: Sequence[ArmRow], is_class: bool) -> dict[str, Any] | None:
-    """Crystals that the best network (or else the best arm) predicts worst."""
+    """Crystals that the best network (or else the best arm) predicts worst, each once."""
     if not rows:
         return None
     best = next((r for r in rows if r.kind in ("scratch", "pretrained")), rows[0])
-    found = []
+    found: dict[str, tuple[Any, ...]] = {}
     for unit in units:
         if unit["arm"] != best.arm:
             continue
@@ -157,9 +162,10 @@ def _worst(units: Sequence[Unit], rows: Sequence[ArmRow], is_class: bool) -> dic
                 said, wrong = float(np.argmax(predicted)), 1 - predicted[int(wanted[0])]
             else:
                 said, wrong = predicted[0], predicted[0] - wanted[0]
-            found.append((name, formula, unit["split"], wanted[0], said, wrong))
-    found.sort(key=lambda one: -abs(one[-1]))
-    return {"arm": best.arm, "rows": found[:N_WORST]}
+            if name not in found or abs(wrong) > abs(found[name][-1]):
+                found[name] = (name, formula, unit["split"], wanted[0], said, wrong)
+    worst = sorted(found.values(), key=lambda one: -abs(one[-1]))
+    return {"arm": best.arm, "rows": worst[:N_WORST]}
 
 
 def _chemistry(
