@@ -18,6 +18,9 @@ Array = npt.NDArray[np.float64]
 Maker = Callable[[Sequence[Crystal]], Array]
 
 MAX_BYTES = 512 * 2**20
+DECIMALS = 5
+"""What is left of a feature: rounding errors differ from batch to batch and in a supercell, and
+trees would split on them and a standardiser blow them up, where a column is else constant."""
 
 
 class FeatureCache:
@@ -50,9 +53,11 @@ class FeatureCache:
             return make([])
         keys = [(name, hash_geometry(crystal)) for crystal in crystals]
         missing = {k: c for k, c in zip(keys, crystals, strict=True) if k not in self._rows}
-        made = dict(zip(missing, make(without_labels(list(missing.values()))), strict=True)) if (
-            missing
-        ) else {}  # fmt: skip
+        made: dict[tuple[str, bytes], Array] = {}
+        if missing:
+            # Adding zero turns -0.0 into 0.0.
+            new = np.round(make(without_labels(list(missing.values()))), DECIMALS) + 0.0
+            made = dict(zip(missing, new, strict=True))
         found = np.stack([made[k] if k in made else self._rows[k] for k in keys])
         for key in keys:
             if key in self._rows:

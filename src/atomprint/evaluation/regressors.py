@@ -173,6 +173,19 @@ def fit(
     seed: int,
 ) -> Predictor:
     """Fit one model with given settings."""
+    model = _fit(name, settings, features, labels, target, seed)
+    # Models of scikit-learn refuse an empty table.
+    return lambda rows: model(rows) if len(rows) else np.zeros((0, target.size))
+
+
+def _fit(
+    name: RegressorName,
+    settings: dict[str, Any],
+    features: Array,
+    labels: Array,
+    target: Target,
+    seed: int,
+) -> Predictor:
     size = target.size
     if name == "constant" or (target.is_class and len(np.unique(labels)) == 1):
         if target.is_class:
