@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib as mpl
@@ -72,7 +73,7 @@ def learning_curves(rows: Sequence[ArmRow], colors: dict[str, str], axis: str) -
                 x, [min(v) for v in known], [max(v) for v in known], color=color, alpha=0.15, lw=0
             )
             axes.plot(
-                x, [row.value or math.nan for row in mine], color=color, label=plain(arm),
+                x, [row.value or math.nan for row in mine], color=color, label=wrapped(arm),
                 marker=MARKERS[mine[0].kind], ms=5, lw=1 if cheap else 1.8,
                 ls="--" if cheap else "-",
             )  # fmt: skip
@@ -97,7 +98,7 @@ def splits(rows: Sequence[ArmRow], colors: dict[str, str], axis: str) -> str:
                 known, [y] * len(known), MARKERS[row.kind], color=colors[row.arm], ms=6, alpha=0.6
             )
             axes.plot([mean] * 2, [y - 0.3, y + 0.3], color=colors[row.arm], lw=2.5)
-        axes.set_yticks(range(len(shown)), [plain(_short(row.arm)) for row, _ in shown])
+        axes.set_yticks(range(len(shown)), [wrapped(row.arm) for row, _ in shown])
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.set_xlabel(plain(axis))
         values = [v for row, _ in shown for v in row.values.values() if v is not None]
@@ -144,11 +145,11 @@ def against_stated(
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color="black", lw=0.8)
         for name, color, stated, found in series:
-            axes.plot(stated, found, "o-", color=color, ms=4, lw=1.2, label=plain(_short(name)))
+            axes.plot(stated, found, "o-", color=color, ms=4, lw=1.2, label=wrapped(name))
         axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1.02), ylim=(0, 1.02))
-        axes.legend(frameon=False, fontsize=8.5)
+        axes.figure.legend(loc="outside lower left", frameon=False, fontsize=8.5, ncols=2)
 
-    return drawn(draw, (4.4, 3.8), f"{ylabel} over {xlabel}")
+    return drawn(draw, (4.6, 4.4), f"{ylabel} over {xlabel}")
 
 
 def plain(text: str) -> str:
@@ -156,8 +157,9 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _short(name: str, most: int = 26) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+def wrapped(name: str) -> str:
+    """A long name on several lines."""
+    return plain("\n".join(textwrap.wrap(name, 26)))
 
 
 def _light(text: str) -> str:

@@ -95,7 +95,7 @@ def _clouds(
     """Two figures for each arm, of every judged crystal, best arm first."""
     if task["classification"]:
         return []
-    seen: set[str] = set()
+    shown = _foremost(rows)
     found = []
     for number, row in enumerate(rows):
         wanted, predicted = _columns([u for u in units if u["arm"] == row.arm])
@@ -106,15 +106,19 @@ def _clouds(
             {
                 "name": str(number),
                 "arm": row.arm,
-                # The best of every kind, and everything pre-trained, is open on the page.
-                "open": row.kind == "pretrained" or row.kind not in seen,
+                "open": row.arm in shown,
                 "n": len(wanted),
                 "n_drawn": len(keep),
                 "figures": [Markup(draw(*some)) for draw in (figures.parity, figures.residuals)],
             }
         )
-        seen.add(row.kind)
     return found
+
+
+def _foremost(rows: Sequence[ArmRow]) -> set[str]:
+    """Arms that are shown at once: the best of every kind, and everything pre-trained."""
+    best = {row.kind: row.arm for row in reversed(rows)}
+    return {*best.values(), *(row.arm for row in rows if row.kind == "pretrained")}
 
 
 def drawn(n: int) -> npt.NDArray[np.int_]:
@@ -206,10 +210,12 @@ def _calibration(
     found = {arm: points for arm, points in found.items() if points}
     if not found:
         return None
+    shown = _foremost(rows)
     figure = figures.against_stated(
         [
             (arm, colors[arm], [p.stated for p in points], [p.found for p in points])
             for arm, points in found.items()
+            if arm in shown
         ],
         "probability stated" if is_class else "coverage stated",
         "share that was right" if is_class else "share of labels inside",
