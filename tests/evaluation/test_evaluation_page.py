@@ -77,7 +77,7 @@ def folder(request, tmp_path_factory):
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(browser, folder):
     one = Opened(browser, folder / "report.html", viewport={"width": 1280, "height": 900})
     yield one
