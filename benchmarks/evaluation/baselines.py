@@ -23,6 +23,7 @@ from sklearn.model_selection import KFold
 
 from atomprint.evaluation.arms import without_labels
 from atomprint.evaluation.baselines import baselines
+from atomprint.evaluation.networks import hash_weights
 from atomprint.evaluation.probes import probes
 from atomprint.heads.metrics import metric
 from atomprint.heads.target import Target
@@ -45,6 +46,11 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     options = parser.parse_args()
     model = load_model(Path(PROBED))[0]
+    # Taken now: others may commit, or train the checkpoint anew, while this runs.
+    about = {
+        "environment": environment(),
+        "probed": {"name": PROBED, "weights": hash_weights(model)},
+    }
     phonons = read_crystals(DATA / "matbench_phonons.parquet").crystals
     elastic = read_crystals(DATA / "mp_elastic.parquet").crystals
     chosen = np.random.default_rng(0).permutation(len(elastic))[: options.n_kvrh]
@@ -90,7 +96,7 @@ def main() -> None:
                 "published": PUBLISHED.get(name, {}),
             }
             RESULT.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"environment": environment(), "sets": found}, indent=1)
+            text = json.dumps(about | {"sets": found}, indent=1)
             RESULT.write_text(text + "\n", encoding="utf-8")
 
 
