@@ -314,3 +314,18 @@ def test_classes(browser, tmp_path, classes):
     assert "Calibration of probabilities" in text
     assert "Every judged crystal" not in text
     one.page.context.close()
+
+
+def test_the_command_writes_it(shell, tmp_path):
+    """And long lists of leakage or coverage are cut short."""
+    folder = write_folder(tmp_path / "e")
+    path = folder / "evaluation.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    about["coverage"] = {"distances": [f"d{i}" for i in range(50)]}
+    path.write_text(json.dumps(about), encoding="utf-8")
+    status, out, _ = shell("report", folder)
+    assert status == 0
+    assert "report.html" in out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "- d19\n- and 30 more" in page.replace("  -", "-")
+    assert "d20" not in page

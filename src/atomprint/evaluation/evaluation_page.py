@@ -73,8 +73,8 @@ def write_evaluation_page(folder: Path) -> Path:
         calibration=_calibration(judged, last, colors, task["classification"]),
         facts=_facts(about),
         settings=_as_yaml({"protocol": about["protocol"], "arms": about["arms"]}),
-        leakage=_as_yaml(about.get("leakage")),
-        coverage=_as_yaml(about.get("coverage")),
+        leakage=_as_yaml(_shortened(about.get("leakage"))),
+        coverage=_as_yaml(_shortened(about.get("coverage"))),
     )
     return write_page(folder, page)
 
@@ -257,6 +257,16 @@ def _as_yaml(value: Any) -> str | None:
         return None
     # By way of JSON, so that nothing but plain values is written.
     return str(yaml.safe_dump(json.loads(json.dumps(value)), sort_keys=False, allow_unicode=True))
+
+
+def _shortened(value: Any, most: int = 20) -> Any:
+    """The same with the first of long lists only, such as those of a number for each crystal."""
+    if isinstance(value, dict):
+        return {name: _shortened(one, most) for name, one in value.items()}
+    if isinstance(value, list):
+        more = [f"and {len(value) - most} more"] if len(value) > most else []
+        return [_shortened(one, most) for one in value[:most]] + more
+    return value
 
 
 def is_evaluation(folder: Path) -> bool:
