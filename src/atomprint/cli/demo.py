@@ -55,12 +55,16 @@ def demo(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of one run or of several.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Folder of a run, of several, or of an evaluation."),
+    ],
     json: Json = False,
 ) -> None:
-    """Write an HTML report over runs in a folder.
+    """Write an HTML report over runs in a folder, or over an evaluation.
 
-    It shows losses, parity, residuals and learning curves, beside what was run.
+    It shows losses, parity, residuals and learning curves, beside what was run; of an evaluation
+    the verdict first.
     """
     with Bars() as bars, stdout_for_the_answer():
         from atomprint import api
