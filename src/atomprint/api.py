@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from atomprint.evaluation.coverage import Coverage
     from atomprint.evaluation.demo import DemoOutcome
     from atomprint.evaluation.prepare import EvaluateSettings
     from atomprint.evaluation.summary import Summary
@@ -60,6 +61,7 @@ __all__ = [
     "Corpus",
     "PretrainConfig",
     "checkpoints",
+    "coverage",
     "demo",
     "download_task",
     "embed",
@@ -491,6 +493,10 @@ def pretrain(
         corpora, chosen, folder, resume=resume is not None, progress=count, notes=notes
     )
     outcome.problems.extend(problems)
+    if folder is not None:
+        from atomprint.evaluation.corpus_index import write_index
+
+        write_index(corpora, folder)
     return outcome
 
 
@@ -791,6 +797,50 @@ def _row_ids(crystals: Sequence[Crystal], per: str) -> list[str]:
     if per == "crystal":
         return [c.id for c in crystals]
     return [c.id for c in crystals for _ in range(c.n_atoms)]
+
+
+def coverage(
+    run: PathInput,
+    data: Data,
+    out: PathInput | None = None,
+    *,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> "tuple[Coverage, list[Problem]]":
+    """How far crystals lie from what a model was pre-trained on, before any training.
+
+    Parameters
+    ----------
+    run
+        Folder of a model, or the name of one that comes with the package; see
+        :func:`atomprint.evaluation.corpus_index.index_for`.
+    data
+        Crystals, or where to read them from.
+    out
+        A .csv or .parquet to write: ``distance`` and ``percentile`` of every crystal.
+    strict, progress
+        As elsewhere.
+
+    Returns
+    -------
+    tuple
+        What was found, and what was left out on reading.
+    """
+    from atomprint.evaluation.corpus_index import index_for
+
+    index = index_for(Path(run))
+    result = _read(data, None, strict, progress)
+
+    def count(done: int, total: int) -> None:
+        if progress is not None:
+            progress("fingerprint", done, total, {})
+
+    found = index.measure(result.crystals, count)
+    if out is not None:
+        values = {"distance": found.distances, "percentile": found.percentiles}
+        units = dict.fromkeys(values, "1")
+        Columns(found.ids, values, units, "crystal", {"model": str(run)}).write(out)
+    return found, result.problems
 
 
 def checkpoints() -> list[Shipped]:

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 import atomprint
-from atomprint.cli import apply, checkpoints, data, demo, evaluate, fingerprint, tasks, train
+from atomprint.cli import (
+    apply,
+    checkpoints,
+    coverage,
+    data,
+    demo,
+    evaluate,
+    fingerprint,
+    tasks,
+    train,
+)
 from atomprint.cli.errors import report_errors
 
 app = typer.Typer(
@@ -53,6 +63,7 @@ app.command("pretrain")(train.pretrain)
 app.command("finetune")(train.finetune)
 app.command("predict")(apply.predict)
 app.command("embed")(apply.embed)
+app.command("coverage")(coverage.coverage)
 app.command("evaluate")(evaluate.evaluate)
 app.command("tasks")(tasks.tasks)
 app.command("report")(demo.report)

@@ -1,0 +1,118 @@
+"""The coverage index of what a model was pre-trained on, wherever that is to be found."""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from atomprint.data.embedded import CORPUS
+from atomprint.data.mixing import Corpus
+from atomprint.data.splits import rank
+from atomprint.evaluation.coverage import FEWEST, FILE, MOST, CoverageIndex
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.heads.shipped import DESCRIPTION, locate
+from atomprint.structures.crystal import Crystal
+from atomprint.structures.reading import read_crystals
+
+EMBEDDED = "embedded"
+
+
+def index_for(run: Path) -> CoverageIndex:
+    """Index of the corpus behind a model.
+
+    Shipped checkpoints: the embedded corpus. A pre-training's folder: its ``coverage.npz``, or,
+    from before these were written, made from the corpus that ``run.json`` names and left in the
+    folder. A fine-tuned model: that of the model it came from.
+
+    Parameters
+    ----------
+    run
+        Folder of a run, or the name of a shipped checkpoint.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, or it had no corpus, or nothing says where that is.
+    DataError
+        If the corpus cannot be read, or is too small.
+    """
+    folder = locate(run)
+    if (folder / DESCRIPTION).is_file():
+        return embedded_index()
+    if (folder / FILE).is_file():
+        return CoverageIndex.load(folder)
+    try:
+        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        data, settings = about["data"], about["settings"]
+    except (OSError, ValueError, KeyError):
+        raise UsageError(
+            f"{run}: there is no run here (no readable run.json); give a run folder, or the name "
+            "of a checkpoint that comes with atomprint"
+        ) from None
+    if "source" in data:
+        if data["source"] is None:
+            raise UsageError(f"{run}: this model was trained from scratch and has no corpus")
+        return index_for(Path(data["source"]))
+    if not settings.get("data"):
+        raise UsageError(
+            f"{run}: run.json does not say where the corpus is, and there is no {FILE}; "
+            "pre-train again, or give another run"
+        )
+    index = _index_of_paths(settings["data"], settings.get("max_atoms"))
+    # A folder that cannot be written to still answers, only slower each time.
+    with contextlib.suppress(OSError):
+        index.save(folder)
+    return index
+
+
+def index_of_corpora(corpora: Sequence[Crystal] | Mapping[str, Corpus]) -> CoverageIndex:
+    """Index of one corpus, or of a mixture: of each corpus as many crystals as its share says."""
+    if not isinstance(corpora, Mapping):
+        return CoverageIndex.fit(corpora)
+    total = sum(corpus.weight for corpus in corpora.values())
+    chosen: list[Crystal] = []
+    for corpus in corpora.values():
+        ranked = sorted(corpus.crystals, key=lambda crystal: rank(crystal.id, 0))
+        chosen += ranked[: max(1, int(MOST * corpus.weight / total))]
+    n_corpus = sum(len(corpus.crystals) for corpus in corpora.values())
+    return CoverageIndex.fit(chosen, {"n_corpus": n_corpus, "mixture": list(corpora)})
+
+
+def write_index(corpora: Sequence[Crystal] | Mapping[str, Corpus], folder: Path) -> bool:
+    """Leave the index in the folder of a pre-training, unless it is there or makes no sense.
+
+    Returns
+    -------
+    bool
+        Whether it is there now; a corpus of very few crystals has none.
+    """
+    if (folder / FILE).is_file():
+        return True
+    parts = [c.crystals for c in corpora.values()] if isinstance(corpora, Mapping) else [corpora]
+    if sum(map(len, parts)) < FEWEST:
+        return False
+    index_of_corpora(corpora).save(folder)
+    return True
+
+
+@cache
+def embedded_index() -> CoverageIndex:
+    """Index of the embedded corpus, which shipped checkpoints were trained on; made once."""
+    return CoverageIndex.fit(read_crystals(CORPUS).crystals, {"corpus": EMBEDDED})
+
+
+def _index_of_paths(data: Any, max_atoms: int | None) -> CoverageIndex:
+    def read(paths: Any) -> list[Crystal]:
+        named = str(paths) == EMBEDDED and not Path(EMBEDDED).exists()
+        crystals = read_crystals(CORPUS if named else paths).crystals
+        kept = [c for c in crystals if max_atoms is None or c.n_atoms <= max_atoms]
+        if not kept:
+            raise DataError(f"{paths}: no crystal of the corpus could be read")
+        return kept
+
+    if isinstance(data, dict):
+        mixture = {name: Corpus(read(name), float(weight)) for name, weight in data.items()}
+        return index_of_corpora(mixture)
+    return index_of_corpora(read(data))
