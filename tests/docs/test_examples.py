@@ -17,6 +17,7 @@ from ase import Atoms
 
 from atomprint import api
 from atomprint.cli.main import run
+from atomprint.evaluation import networks
 from tests.toy import toy_crystals
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,7 @@ def write_user_files(folder):
 def few_steps(monkeypatch):
     """Train for three steps, whatever the page says."""
     pretrain, run_twins = api.run_pretraining, api.run_twins
+    finetune = networks.finetune
 
     def short_pretraining(crystals, settings, *args, **more):
         loop = settings.loop.model_copy(update={"n_steps": 3, "device": "cpu"})
@@ -72,6 +74,12 @@ def few_steps(monkeypatch):
         update = {"n_steps": 3, "learning_rates": settings.learning_rates[:1], "loop": loop}
         return run_twins(parts, targets, settings.model_copy(update=update), *args, **more)
 
+    def short_finetuning(train, valid, targets, model_settings, settings, *args, **more):
+        update = {"n_steps": 3, "learning_rates": settings.learning_rates[:1]}
+        settings = settings.model_copy(update=update)
+        return finetune(train, valid, targets, model_settings, settings, *args, **more)
+
+    monkeypatch.setattr(networks, "finetune", short_finetuning)
     monkeypatch.setattr(api, "run_pretraining", short_pretraining)
     monkeypatch.setattr(api, "run_twins", short_twins)
 

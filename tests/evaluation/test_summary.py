@@ -92,7 +92,7 @@ def test_labels_saved_by_hand(tmp_path):
     assert saved.n_labels == 80
     assert saved.needed.value == pytest.approx(20, rel=1e-6)
     assert saved.share.value == pytest.approx(0.25, rel=1e-6)
-    assert "run reaches the twin's error with 80 labels with 20." in summary.verdict
+    assert "run needs 20 labels for the error that its twin has with 80." in summary.verdict
     assert {row.n_labels for row in summary.rows} == {10, 20, 40, 80}
 
 

@@ -284,12 +284,12 @@ def _verdict(
             said.append(f"{row.arm}, beside its from-scratch twin: {row.verdict}.")
     for one in saved:
         if one.needed.value is None:
-            text = "never, within what was measured"
+            text = "does not reach, within what was measured,"
         elif one.needed.value == 0:
-            text = "with fewer labels than the fewest that were measured"
+            text = "needs fewer labels than the fewest that were measured for"
         else:
-            text = f"with {one.needed.value:.0f}"
-        said.append(f"{one.arm} reaches the twin's error with {one.n_labels} labels {text}.")
+            text = f"needs {one.needed.value:.0f} labels for"
+        said.append(f"{one.arm} {text} the error that its twin has with {one.n_labels}.")
     if cheap and networks and not any(text.startswith("A cheap") for text in said):
         best = min(cheap, key=_value)
         said.append(f"The best cheap {best.kind}, {best.arm}, has {best.value:.4g}{unit}.")
