@@ -31,7 +31,18 @@ from atomprint.training.run import environment, make_fabric
 from atomprint.training.tasks import PretrainTask
 
 OUT = Path(__file__).parents[1] / "results" / "pretraining" / "target_cost.json"
-MEASURED = ("ead", "soap", "gmp", "wacsf", "adf", "rdf", "all six", "ead+masking")
+MEASURED = (
+    "ead",
+    "ead+soap+denoising",
+    "ead+soap+denoising, wide",
+    "soap",
+    "gmp",
+    "wacsf",
+    "adf",
+    "rdf",
+    "all six",
+    "ead+masking",
+)
 
 
 def quartiles(values: list[float]) -> dict[str, float]:

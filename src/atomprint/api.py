@@ -693,6 +693,7 @@ def predict(
     out: PathInput | None = None,
     *,
     per: Literal["atom", "crystal"] | None = None,
+    interval: float | None = None,
     device: str = "auto",
     strict: bool = False,
     progress: Progress | None = None,
@@ -709,6 +710,9 @@ def predict(
         A .parquet or .csv to write.
     per
         Which targets, where a model has some per atom and some per crystal.
+    interval
+        Probability with which a label shall lie between two more columns, 0.9 for instance; see
+        :mod:`atomprint.evaluation.intervals`. Targets that are numbers per crystal only.
     device, strict, progress
         As elsewhere.
 
@@ -716,7 +720,12 @@ def predict(
     -------
     Columns
         ``<target>_predicted`` for every target; a row a crystal (a row an atom, if the model's
-        targets are per atom).
+        targets are per atom); with `interval` also ``<target>_low`` and ``<target>_high``.
+
+    Raises
+    ------
+    UsageError
+        If the model has nothing to predict, or too few held-out crystals for the interval.
     """
     model, info = load_model(Path(run))
     if info.made_by != "finetune":
@@ -731,6 +740,14 @@ def predict(
         per = kinds[0]
     if per not in kinds:
         raise UsageError(f"{run}: the model predicts nothing per {per}; leave per out")
+    held_out = {}
+    if interval is not None:
+        from atomprint.evaluation.intervals import read_held_out
+
+        numeric = [t.name for t in model.targets if t.per == per == "crystal" and not t.is_class]
+        if not numeric:
+            raise UsageError(f"{run}: intervals are for numbers per crystal, and it predicts none")
+        held_out = {name: read_held_out(Path(run), name, interval) for name in numeric}
     result = _read(data, None, strict, progress)
 
     def count(done: int, total: int) -> None:
@@ -746,12 +763,18 @@ def predict(
     for target in model.targets:
         if target.per != per:
             continue
-        for name, column in prediction_columns(target, predicted[target.name], "predicted").items():
-            values[name] = np.asarray(column, dtype=np.float64)
-            units[name] = target.unit
-    table = Columns(
-        _row_ids(result.crystals, per), values, units, per, {"model": str(run)}, result.problems
-    )
+        parts = {"predicted": predicted[target.name]}
+        if interval is not None and target.name in held_out:
+            ends = held_out[target.name].interval(parts["predicted"], interval)
+            parts |= {"low": ends[0], "high": ends[1]}
+        for suffix, part in parts.items():
+            for name, column in prediction_columns(target, part, suffix).items():
+                values[name] = np.asarray(column, dtype=np.float64)
+                units[name] = target.unit
+    about: dict[str, Any] = {"model": str(run)}
+    if interval is not None:
+        about["interval"] = interval
+    table = Columns(_row_ids(result.crystals, per), values, units, per, about, result.problems)
     if out is not None:
         table.write(out)
     return table

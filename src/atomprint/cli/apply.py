@@ -40,6 +40,14 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="Add the ends of an interval that holds with this probability, such as 0.9.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     strict: Strict = False,
     json: Json = False,
@@ -54,6 +62,7 @@ def predict(
             path,
             out,
             per=per.value if per is not None else None,
+            interval=interval,
             device=device,
             strict=strict,
             progress=bars,

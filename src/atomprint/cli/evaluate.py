@@ -78,6 +78,14 @@ def evaluate(
         Path | None,
         typer.Option("--files", metavar="DIR", help="Where the files of built-in tasks are."),
     ] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="What the runs were pre-trained on: crystals that judge and are in it are named; "
+            "with exclude_leaks=true they judge nothing.",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, help="Processes that share the units.")
     ] = 1,
@@ -112,6 +120,7 @@ def evaluate(
             "labels": labels,
             "classification": classification,
             "folder": folder,
+            "corpus": corpus,
             "device": device,
         }
         if dry_run:

@@ -1,5 +1,6 @@
 """From what a person names (a task or a file, a protocol, runs) to an evaluation."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from pydantic import Field
 from atomprint.evaluation.arms import Arm
 from atomprint.evaluation.evaluate import Evaluation
 from atomprint.evaluation.labels import describe_targets
+from atomprint.evaluation.leakage import find_leaks, summarize_leaks
 from atomprint.evaluation.networks import networks
-from atomprint.evaluation.protocols import KFold, MatBench, Protocol, cases, valid_fraction
+from atomprint.evaluation.protocols import Case, KFold, MatBench, Protocol, cases, valid_fraction
 from atomprint.evaluation.tasks import find_task, load_task, official_folds
 from atomprint.ground.errors import UsageError
 from atomprint.ground.settings import Settings
@@ -30,6 +32,9 @@ class EvaluateSettings(Settings):
     networks: bool = Field(True, description="fine-tune at all; without, only what takes seconds")
     baselines: bool = Field(False, description="cheap baselines beside the networks")
     probes: bool = Field(False, description="simple regressions on frozen embeddings of every run")
+    exclude_leaks: bool = Field(
+        False, description="judge no crystal that is in the corpus given with it"
+    )
     n_members: int = Field(1, ge=1, description="networks an arm, whose mean is the prediction")
     finetuning: FinetuneSettings = Field(
         default_factory=FinetuneSettings, description="the same for all networks"
@@ -46,6 +51,7 @@ def prepare(
     labels: Path | None = None,
     classification: bool = False,
     folder: Path | None = None,
+    corpus: str | Path | None = None,
     device: str = "auto",
 ) -> Evaluation:
     """Read a set, divide it, and line up the competitors.
@@ -62,6 +68,9 @@ def prepare(
         a set of one's own, the label, a table of labels by id, and whether they are classes.
     folder
         Where files of built-in tasks are.
+    corpus
+        What the runs were pre-trained on: labelled crystals that are in it are counted and named in
+        ``evaluation.json``, and judge nothing with ``exclude_leaks``.
     device
         ``auto``, ``cpu``, ``cuda``.
 
@@ -79,6 +88,11 @@ def prepare(
         about, crystals, wanted = _own(data, target, labels, classification)
         folds = None
     divided = cases(settings.protocol, crystals, folds)
+    extra: dict[str, Any] = {}
+    if corpus is not None:
+        divided, extra["leakage"] = _checked(divided, crystals, corpus, settings.exclude_leaks)
+    elif settings.exclude_leaks:
+        raise UsageError("exclude_leaks needs to know of what; give --corpus PATH")
     tuning = settings.finetuning
     loop = tuning.loop.model_copy(update={"device": device})
     more: dict[str, Any] = {"loop": loop}
@@ -100,7 +114,7 @@ def prepare(
         arms += baselines(wanted)
     if not arms:
         raise UsageError("nothing to evaluate; give --from RUN, --baselines or --probes")
-    return Evaluation(about, crystals, wanted, settings.protocol, divided, arms)
+    return Evaluation(about, crystals, wanted, settings.protocol, divided, arms, extra)
 
 
 def _built_in(
@@ -118,6 +132,26 @@ def _built_in(
     }
     folds = official_folds(task, loaded.crystals) if isinstance(protocol, MatBench) else None
     return about, loaded.crystals, loaded.target, folds
+
+
+def _checked(
+    divided: Sequence[Case], crystals: Sequence[Crystal], corpus: str | Path, exclude: bool
+) -> tuple[list[Case], dict[str, Any]]:
+    """Look for crystals that judge in the corpus, and have them judge nothing if asked to."""
+    known = read_crystals(corpus).crystals
+    judging = sorted({i for case in divided for i in case.test})
+    leaks = find_leaks([crystals[i] for i in judging], known)
+    found = summarize_leaks(leaks, len(judging), len(known)) | {"corpus": str(corpus)}
+    if not exclude:
+        return list(divided), found | {"excluded": False}
+    ids = set(found["ids"])
+    kept = [
+        dataclasses.replace(case, test=tuple(i for i in case.test if crystals[i].id not in ids))
+        for case in divided
+    ]
+    if empty := [case.name for case in kept if not case.test]:
+        raise UsageError(f"{empty[0]}: every crystal that judges is in the corpus {corpus}")
+    return kept, found | {"excluded": True}
 
 
 def _own(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from atomprint.evaluation.intervals import write_held_out
 from atomprint.ground.errors import DataError
 from atomprint.heads.metrics import metric, metric_name
 from atomprint.heads.model import Model, ModelSettings
@@ -196,7 +197,25 @@ def run_twins(
         write_json(out / "history.json", history)
         write_json(out / "metrics.json", {"results": results})
         write_predictions(out / "predictions.csv", parts, targets, predicted, twin_predicted)
+        _write_held_out(out, parts, targets, predicted)
+        if twin_predicted is not None:
+            _write_held_out(out / "twin", parts, targets, twin_predicted)
     return Outcome(results, tuned.model, scratch.model if scratch else None)
+
+
+def _write_held_out(
+    folder: Path, parts: Parts, targets: Sequence[Target], predicted: dict[str, Array]
+) -> None:
+    """Keep what intervals are made of: the validation part, numbers per crystal only."""
+    at = slice(len(parts.train), len(parts.train) + len(parts.valid))
+    write_held_out(
+        folder,
+        {
+            t.name: (predicted[t.name][at], labels_of(parts.valid, t.name, "crystal", t.size))
+            for t in targets
+            if t.per == "crystal" and not t.is_class
+        },
+    )
 
 
 def _known(value: float) -> float | None:

@@ -1,0 +1,83 @@
+"""From names to an evaluation: what is read, what is refused, what leaks."""
+
+import csv
+
+import pytest
+from ase import Atoms
+
+from atomprint.evaluation.prepare import EvaluateSettings, prepare
+from atomprint.ground.errors import UsageError
+from tests.toy import toy_crystals
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("user")
+    (path / "crystals").mkdir()
+    (path / "corpus").mkdir()
+    with (path / "labels.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "gap"])
+        for index, crystal in enumerate(toy_crystals(30)):
+            atoms = Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True)
+            atoms.write(path / "crystals" / f"{crystal.id}.cif")
+            if index % 10 == 0:
+                atoms.repeat((1, 1, 2)).write(path / "corpus" / f"other-{index}.cif")
+            if index != 7:
+                table.writerow([crystal.id, crystal.labels["energy"]])
+    return path
+
+
+def prepared(folder, sources=("atomprint/tiny",), corpus=None, **settings):
+    return prepare(
+        EvaluateSettings.model_validate(settings),
+        sources,
+        data=folder / "crystals",
+        labels=folder / "labels.csv",
+        target="gap",
+        corpus=corpus,
+    )
+
+
+def test_a_set_of_ones_own(folder):
+    found = prepared(folder)
+    assert len(found.crystals) == 29
+    assert [arm.name for arm in found.arms] == ["from scratch", "atomprint/tiny"]
+    assert found.arms[0].model_settings == found.arms[1].model_settings
+    assert len(found.units()) == 10
+
+
+def test_sources_of_two_shapes_have_a_twin_each(folder):
+    found = prepared(folder, ["atomprint/tiny", "atomprint/small"])
+    twins = [arm for arm in found.arms if arm.kind == "scratch"]
+    assert len({arm.name for arm in twins}) == 2
+    assert {arm.model_settings for arm in twins} == {
+        arm.model_settings for arm in found.arms if arm.kind == "pretrained"
+    }
+
+
+def test_paper_validates_on_a_quarter_of_the_rest(folder):
+    found = prepared(folder, protocol={"kind": "paper"})
+    assert found.arms[0].settings.valid_fraction == 0.25
+
+
+def test_crystals_of_the_corpus_are_named_and_left_out(folder):
+    wanted = {"toy-0", "toy-10", "toy-20"}
+    named = prepared(folder, corpus=folder / "corpus")
+    assert set(named.extra["leakage"]["ids"]) == wanted
+    judged = {named.crystals[i].id for case in named.cases for i in case.test}
+    assert wanted < judged
+    without = prepared(folder, corpus=folder / "corpus", exclude_leaks=True)
+    assert {without.crystals[i].id for c in without.cases for i in c.test} == judged - wanted
+    assert [c.train for c in without.cases] == [c.train for c in named.cases]
+
+
+def test_what_cannot_be_is_refused(folder):
+    with pytest.raises(UsageError, match="either --task NAME"):
+        prepare(EvaluateSettings(), [])
+    with pytest.raises(UsageError, match="give --corpus PATH"):
+        prepared(folder, exclude_leaks=True)
+    with pytest.raises(UsageError, match="nothing to evaluate"):
+        prepared(folder, networks=False)
+    with pytest.raises(UsageError, match="no official folds"):
+        prepared(folder, protocol={"kind": "matbench"})
