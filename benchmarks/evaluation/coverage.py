@@ -38,11 +38,13 @@ CRUDE = 0.02
 
 
 def drawn(crystals, n, seed=0):
+    """A random part of crystals."""
     order = np.random.default_rng(seed).permutation(len(crystals))
     return [crystals[i] for i in order[:n]]
 
 
 def coverage(sets, embedded):
+    """Every set against both corpora, and held-out parts of these against themselves."""
     mp = drawn(sets["mp"], len(sets["mp"]))
     corpora = {"mp": (mp[:30_000], mp[30_000:]), "embedded": (embedded[::2], embedded[1::2])}
     found = {}
@@ -80,6 +82,8 @@ def copy_of(crystal, seed, strain=0.01, rattle=0.01):
 
 
 def matcher_says(matcher, one, other):
+    """Whether pymatgen calls two crystals the same."""
+
     def structure(c):
         return Structure(c.cell, c.numbers.tolist(), c.frac)
 
@@ -140,6 +144,7 @@ def copies(crystals):
 
 
 def leaks(sets):
+    """Crystals of labelled sets that are in mp, and the speed of looking."""
     found = {}
     for name in ("matbench_phonons", "mp_elastic", "mp_dielectric", "matbench_jdft2d"):
         start = time.perf_counter()
@@ -164,6 +169,7 @@ def leaks(sets):
 
 
 def main():
+    """Measure and write down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument(
