@@ -14,8 +14,9 @@ torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_memory()
 def use():
-    for _ in range(20):
-        tensors = [torch.zeros(600_000) for _ in range(20)]
+    # 40 MB each: beyond the 32 MiB up to which glibc learns by itself to keep memory.
+    for _ in range(5):
+        tensors = [torch.zeros(10_000_000) for _ in range(3)]
         del tensors
 use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -34,7 +35,7 @@ def test_memory_is_not_asked_for_again():
         )
         return int(asked.stdout)
 
-    pages = 20 * 20 * 600_000 * 4 // resource.getpagesize()
+    pages = 5 * 3 * 10_000_000 * 4 // resource.getpagesize()
     assert faults("keep") < 0.02 * pages
     # Were this not more, there would be nothing to keep, and the module could go.
     assert faults("drop") > 10 * faults("keep") + 100
