@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[500])
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--n-corpus", type=int, help="a random sample of the corpus")
+    parser.add_argument("--max-atoms", type=int, default=20, help="of a crystal of the corpus")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -97,6 +98,8 @@ def main() -> None:
             variant += f", {arguments.steps} steps"
         if arguments.n_corpus and arm != "scratch":
             variant += f", {arguments.n_corpus} crystals"
+        if arguments.max_atoms != 20 and arm != "scratch":
+            variant += f", up to {arguments.max_atoms} atoms"
         path = arguments.out / arguments.part / f"{slug(variant)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         done: dict[str, Any] = {"arm": variant, "part": arguments.part, "results": []}
@@ -115,7 +118,7 @@ def main() -> None:
                         continue
                     if "objectives" in ARMS[arm] and model is None:
                         if not corpus:
-                            corpus = load_corpus(arguments.data)
+                            corpus = load_corpus(arguments.data, arguments.max_atoms)
                             if arguments.n_corpus:
                                 order = np.random.default_rng(99).permutation(len(corpus))
                                 corpus = [corpus[i] for i in order[: arguments.n_corpus]]
