@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ase import Atoms
 
-from atomprint import api
+from atomprint.api import finetuning, pretraining
 from atomprint.cli.main import run
 from atomprint.evaluation import networks
 from tests.toy import toy_crystals
@@ -62,7 +62,7 @@ def write_user_files(folder):
 @pytest.fixture
 def few_steps(monkeypatch):
     """Train for three steps, whatever the page says."""
-    pretrain, run_twins = api.run_pretraining, api.run_twins
+    pretrain, run_twins = pretraining.run_pretraining, finetuning.run_twins
     finetune = networks.finetune
 
     def short_pretraining(crystals, settings, *args, **more):
@@ -80,8 +80,8 @@ def few_steps(monkeypatch):
         return finetune(train, valid, targets, model_settings, settings, *args, **more)
 
     monkeypatch.setattr(networks, "finetune", short_finetuning)
-    monkeypatch.setattr(api, "run_pretraining", short_pretraining)
-    monkeypatch.setattr(api, "run_twins", short_twins)
+    monkeypatch.setattr(pretraining, "run_pretraining", short_pretraining)
+    monkeypatch.setattr(finetuning, "run_twins", short_twins)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

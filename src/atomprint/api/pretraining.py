@@ -1,0 +1,166 @@
+"""The verb that pre-trains, and its settings file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from atomprint.api.inputs import Data, PathInput, Progress, read_data
+from atomprint.api.settings import load_settings
+from atomprint.data.mixing import Corpus
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.ground.settings import validate
+from atomprint.structures.crystal import Crystal
+from atomprint.structures.reading import Problem
+from atomprint.training.pretrain import PretrainResult, PretrainSettings
+from atomprint.training.pretrain import pretrain as run_pretraining
+
+Mixture = Mapping[str, float | Corpus | Sequence[Crystal]]
+"""Corpora that are mixed: a path and its weight, or a name and crystals or a :class:`Corpus`."""
+
+
+class PretrainConfig(PretrainSettings):
+    """A pre-training file: the data, the run folder, and every setting with its default."""
+
+    data: str | tuple[str, ...] | dict[str, float] | None = Field(
+        None,
+        description="file, folder, glob or archive, or the word embedded; several in a list make "
+        "one corpus; several with a weight behind each are mixed in shares proportional to weight, "
+        "whatever their sizes",
+    )
+    out: str | None = Field(None, description="run folder to write")
+    max_atoms: int | None = Field(
+        None, ge=1, description="leave out crystals with more atoms in the cell"
+    )
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _weights_are_positive(cls, data: Any) -> Any:
+        for name, weight in data.items() if isinstance(data, dict) else ():
+            number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not number or not 0 < weight < float("inf"):
+                raise ValueError(f"{name} has weight {weight!r}; give a positive number")
+        return data
+
+
+def pretrain(
+    data: Data | Mixture | None = None,
+    out: PathInput | None = None,
+    *,
+    settings: PretrainConfig | None = None,
+    config: PathInput | None = None,
+    overrides: Sequence[str] = (),
+    resume: PathInput | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> PretrainResult:
+    """Pre-train a network; labels are looked at only by objectives that ask for them.
+
+    Parameters
+    ----------
+    data
+        The corpus; overrides the settings' ``data``. The word ``embedded`` stands for the
+        generated crystals that come with the package. Several corpora are mixed by weight:
+        ``{"mine.cif": 1.0, "embedded": 0.5}``, or ``{"a": crystals, "b": Corpus(others, 0.5)}``.
+    out
+        Run folder; overrides the settings' ``out``. None keeps the result in memory.
+    settings, config
+        Settings, or a YAML file of them; the defaults otherwise.
+    overrides
+        ``key=value`` pairs over the file, keys with dots: ``loop.n_steps=2000``.
+    resume
+        A run folder to continue with its own settings, to the same weights as without a stop.
+    seed, device
+        Shorthands for ``loop.seed`` and ``loop.device``.
+    strict
+        Refuse if anything was left out on reading.
+    progress
+        See the module.
+    """
+    if resume is not None:
+        if out is not None or config is not None or settings is not None or overrides:
+            raise UsageError("a resumed run keeps its own folder and settings; give only resume")
+        folder = Path(resume)
+        chosen = _settings_of_run(folder)
+        data = data if data is not None else chosen.data
+    else:
+        chosen = settings or load_config(config, overrides)
+        updates = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
+        if updates:
+            chosen = chosen.model_copy(update={"loop": chosen.loop.model_copy(update=updates)})
+        data = data if data is not None else chosen.data
+        if isinstance(data, str | Path):
+            chosen = chosen.model_copy(update={"data": str(data)})
+        elif isinstance(data, Mapping) and all(isinstance(v, int | float) for v in data.values()):
+            chosen = chosen.model_copy(update={"data": dict(data)})
+        target = out if out is not None else chosen.out
+        if target is not None:
+            chosen = chosen.model_copy(update={"out": str(target)})
+        folder = Path(target) if target is not None else None  # type: ignore[assignment]
+    if data is None:
+        raise UsageError("there is no corpus: give --data PATH, or data: in the settings file")
+    corpora, problems = _read_corpora(data, chosen.max_atoms, strict, progress)
+
+    def count(step: int, total: int, numbers: dict[str, float]) -> None:
+        if progress is not None:
+            progress("pretrain", step, total, numbers)
+
+    notes = {"problems": len(problems)}
+    outcome = run_pretraining(
+        corpora, chosen, folder, resume=resume is not None, progress=count, notes=notes
+    )
+    outcome.problems.extend(problems)
+    if folder is not None:
+        from atomprint.evaluation.corpus_index import write_index
+
+        write_index(corpora, folder)
+    return outcome
+
+
+def _read_corpora(
+    data: Data | Mixture, max_atoms: int | None, strict: bool, progress: Progress | None
+) -> tuple[list[Crystal] | dict[str, Corpus], list[Problem]]:
+    """Crystals to pre-train on, without those that are too large: one corpus, or a mixture."""
+    problems: list[Problem] = []
+
+    def read(one: Data, what: str) -> list[Crystal]:
+        result = read_data(one, None, strict, progress)
+        problems.extend(result.problems)
+        kept = [c for c in result.crystals if max_atoms is None or c.n_atoms <= max_atoms]
+        if result.crystals and not kept:
+            raise DataError(
+                f"{what}: no crystal has at most max_atoms = {max_atoms} atoms; raise max_atoms"
+            )
+        return kept
+
+    if not isinstance(data, Mapping):
+        return read(data, "the corpus"), problems
+    corpora: dict[str, Corpus] = {}
+    for name, given in data.items():
+        if isinstance(given, Corpus):
+            corpora[name] = Corpus(read(given.crystals, name), given.weight)
+        elif isinstance(given, int | float):
+            corpora[name] = Corpus(read(name, name), float(given))
+        else:
+            corpora[name] = Corpus(read(given, name))
+    return corpora, problems
+
+
+def load_config(config: PathInput | None, overrides: Sequence[str] = ()) -> PretrainConfig:
+    """Read settings of pre-training; see :func:`load_settings`."""
+    return load_settings(PretrainConfig, config, overrides)
+
+
+def _settings_of_run(folder: Path) -> PretrainConfig:
+    import json
+
+    try:
+        described = json.loads((folder / "run.json").read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError):
+        raise UsageError(
+            f"{folder}: there is no run to resume here (no readable run.json)"
+        ) from None
+    return validate(PretrainConfig, described, str(folder / "run.json"))
