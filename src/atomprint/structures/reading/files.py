@@ -46,8 +46,10 @@ _COMPRESSED: dict[str, Callable[[BinaryIO], BinaryIO]] = {
 }
 # What opening and decompressing broken files raises.
 BROKEN_FILE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
+_TABLES = (".csv", ".tsv")  # read as crystals only where named: others in a folder are labels
 KNOWN = (
-    "CIF, POSCAR, extended XYZ, pymatgen JSON, ASE db, Parquet, or .tar and .zip archives of them"
+    "CIF, POSCAR, extended XYZ, pymatgen JSON, ASE db, Parquet, .tar and .zip archives of them, or "
+    "a CSV with a column of structures"
 )
 
 
@@ -88,7 +90,7 @@ class Entry:
             if name.upper().startswith(prefix) and len(name) > len(prefix) + 1:
                 name = name[len(prefix) :].lstrip("._-") or name
         start, dot, suffix = name.rpartition(".")
-        return start if start and dot + suffix.lower() in _SUFFIXES else name
+        return start if start and dot + suffix.lower() in (*_SUFFIXES, *_TABLES) else name
 
     def open(self) -> BinaryIO:
         """Open for reading, decompressed."""
@@ -197,6 +199,8 @@ def _add_file(path: Path, by_name: bool, inventory: Inventory, stack: ExitStack)
     if kind == "archive":
         _add_archive(path, inventory, stack)
         return
+    if kind is None and by_name and _suffix(_uncompressed(path.name)) in _TABLES:
+        kind = "csv"
     entry = Entry(str(path), kind or "", by_name, path, lambda: path.open("rb"))
     if kind == "table":
         inventory.tables.append(entry)

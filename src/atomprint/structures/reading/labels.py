@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ ID_NAMES = (
     "entry_id",
 )
 _ABSENT = {"", "nan", "na", "n/a", "none", "null", "-", "?", "."}
+_DATE = re.compile(r"\s*\d{4}-\d\d-\d\d(\s*$|[T ])")
 _NEARLY_NUMBER = re.compile(r"\s*[<>~≈≤≥]=?\s*[\d.+-]")
 
 
@@ -71,6 +73,18 @@ def number_or_text(value: Any) -> float | str | None:
     if math.isnan(number):
         return None
     return number if math.isfinite(number) else str(value)
+
+
+def years_of(text: str) -> float | None:
+    """A date such as ``2019-04-02``, also with a time, as years: 2019.249; None of other text."""
+    if not _DATE.match(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip()).replace(tzinfo=None)
+        start = datetime(moment.year, 1, 1)
+        return moment.year + (moment - start) / (datetime(moment.year + 1, 1, 1) - start)
+    except (ValueError, OverflowError):
+        return None
 
 
 @dataclass
@@ -203,7 +217,8 @@ def settle(
     """Turn raw label values into numbers, column by column.
 
     A column where at least half of the values are numbers is a label; text in it is left out and
-    reported. Other columns are text and only noted.
+    reported. A column where at least half are dates (2019-04-02) is a label too, in years with
+    their fraction. Other columns are text and only noted.
 
     Parameters
     ----------
@@ -243,7 +258,16 @@ def settle(
                 n_numbers[name] = n_numbers.get(name, 0) + 1
     problems: list[Problem] = []
     words: list[str] = []
+    dates: list[str] = []
     for name, found in texts.items():
+        if not n_numbers.get(name):
+            years = {at: year for at, text in found if (year := years_of(text)) is not None}
+            if 2 * len(years) >= len(found):
+                dates.append(name)
+                for at, year in years.items():
+                    settled[at][name] = year
+                n_numbers[name] = len(years)
+                found = [(at, text) for at, text in found if at not in years]
         if n_numbers.get(name, 0) >= len(found):
             for at, text in found:
                 file, id, _, _ = raw[at]
@@ -260,6 +284,8 @@ def settle(
             for labels in settled:
                 labels.pop(name, None)
     notes = []
+    if dates:
+        notes.append(f"dates, read as years: {', '.join(repr(name) for name in sorted(dates))}")
     if words:
         notes.append(f"text, not labels: {', '.join(repr(name) for name in sorted(words))}")
     if shapes:

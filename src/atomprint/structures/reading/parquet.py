@@ -1,4 +1,4 @@
-"""Parquet in atomprint's own layout: one row a crystal; further columns are labels."""
+"""Parquet: one row a crystal, in atomprint's own layout or as a table of structures."""
 
 import json
 from collections.abc import Iterator
@@ -8,23 +8,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from atomprint.structures.reading.files import Entry
 from atomprint.structures.reading.labels import id_among
 from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused, one_line
+from atomprint.structures.reading.tabular import Opener, structure_column, table_records
 
 GEOMETRY = ("numbers", "cell", "frac")
 
 
-def read_parquet(file: BinaryIO, id_column: str | None) -> Found:
-    """Read the layout that `atomprint.structures.writing.write_parquet` writes."""
+def read_parquet(file: BinaryIO, entry: Entry, id_column: str | None, open_entry: Opener) -> Found:
+    """Read the layout of `atomprint.structures.writing.write_parquet`, or a table of structures.
+
+    The latter has one column of structures or of names of files, see
+    :mod:`atomprint.structures.reading.tabular`; all other columns are labels in both.
+    """
     try:
         source = pq.ParquetFile(file)
         schema = source.schema_arrow
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Refused("broken", f"is no sound Parquet file: {one_line(error, 150)}") from None
+    units = stated_units(schema.metadata or {})
     missing = [name for name in GEOMETRY if name not in schema.names]
-    if missing:
+    if not missing:
+        return Found(_records(source, id_column), units)
+    if len(missing) < len(GEOMETRY):
         raise NotCrystals(f"has no column {' nor '.join(repr(name) for name in missing)}")
-    return Found(_records(source, id_column), stated_units(schema.metadata or {}))
+    column = structure_column(next(_values(source), {}))
+    return Found(table_records(_values(source), column, entry, id_column, open_entry), units)
 
 
 def stated_units(metadata: dict[bytes, bytes]) -> dict[str, str]:
@@ -37,6 +47,12 @@ def stated_units(metadata: dict[bytes, bytes]) -> dict[str, str]:
 
 
 def _records(source: pq.ParquetFile, id_column: str | None) -> Iterator[Record | Refused]:
+    for row, values in enumerate(_values(source)):
+        yield _record(values, id_column, row)
+
+
+def _values(source: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+    """Row by row, values by the names of their columns."""
     row = 0
     try:
         for batch in source.iter_batches(batch_size=2048):
@@ -44,8 +60,7 @@ def _records(source: pq.ParquetFile, id_column: str | None) -> Iterator[Record |
                 name: _rows(batch.column(name)) for name in dict.fromkeys(batch.schema.names)
             }
             for at in range(batch.num_rows):
-                values = {name: column[at] for name, column in columns.items()}
-                yield _record(values, id_column, row)
+                yield {name: column[at] for name, column in columns.items()}
                 row += 1
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Refused("broken", f"is damaged after row {row}: {one_line(error, 150)}") from None

@@ -26,6 +26,7 @@ from atomprint.structures.reading.result import (
     Refused,
     one_line,
 )
+from atomprint.structures.reading.tabular import read_csv
 
 # RuntimeError: encrypted members of a zip.
 BROKEN = (*BROKEN_FILE, RuntimeError, MemoryError)
@@ -230,6 +231,10 @@ def unreadable(error: Exception) -> Refused:
 
 def open_entry(entry: Entry, id_column: str | None, stack: ExitStack) -> Found:
     """Begin to read a file by its format; the stack closes it."""
+
+    def open_named(named: Entry, inner: ExitStack) -> Found:
+        return open_entry(named, None, inner)
+
     if entry.format == "cif":
         return read_cif(entry.read())
     if entry.format == "poscar":
@@ -242,5 +247,7 @@ def open_entry(entry: Entry, id_column: str | None, stack: ExitStack) -> Found:
     if entry.format == "extxyz":
         return read_extxyz(file, id_column)
     if entry.format == "parquet":
-        return read_parquet(file, id_column)
+        return read_parquet(file, entry, id_column, open_named)
+    if entry.format == "csv":
+        return read_csv(file, entry, id_column, open_named)
     raise NotCrystals("is of no known type")
