@@ -1,8 +1,9 @@
 """Every example in README and docs runs, in order, page by page, only with fewer steps.
 
 A fenced block of ``python``, ``console``, ``bash`` or ``yaml`` is an example. Before a page's first
-example a folder is made with what the pages speak of: ``crystals/`` and ``labels.csv``. A ``yaml``
-block becomes ``config.yaml``. ``<!-- no-test: reason -->`` on the line before leaves a block out.
+example a folder is made with what the pages speak of: ``crystals/`` and ``labels.csv``, and both in
+``mine.csv``. A ``yaml`` block becomes ``config.yaml``. ``<!-- no-test: reason -->`` on the line
+before leaves a block out.
 """
 
 import csv
@@ -57,6 +58,12 @@ def write_user_files(folder):
             atoms.write(folder / "crystals" / f"{crystal.id}.cif")
             gap = -crystal.labels["energy"]
             table.writerow([crystal.id, gap, crystal.n_atoms / crystal.volume, index % 2])
+    with (folder / "mine.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "cif", "band_gap", "year"])
+        for index, crystal in enumerate(toy_crystals(24)):
+            text = (folder / "crystals" / f"{crystal.id}.cif").read_text()
+            table.writerow([crystal.id, text, -crystal.labels["energy"], 2000 + index])
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """From names to an evaluation: what is read, what is refused, what leaks."""
 
 import csv
+import json
 
 import pytest
 from ase import Atoms
@@ -81,3 +82,44 @@ def test_what_cannot_be_is_refused(folder):
         prepared(folder, networks=False)
     with pytest.raises(UsageError, match="no official folds"):
         prepared(folder, protocol={"kind": "matbench"})
+
+
+def test_one_file_with_structures_and_labels(folder):
+    """It divides as the folder and its table of labels do, and so does every word of --by."""
+    rows = dict(list(csv.reader((folder / "labels.csv").open()))[1:])
+    with (folder / "mine.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["gap", "id", "cif"])
+        for path in sorted((folder / "crystals").iterdir(), reverse=True):
+            table.writerow([rows.get(path.stem, ""), path.stem, path.read_text()])
+    settings = EvaluateSettings.model_validate({"protocol": {"kind": "kfold", "by": "composition"}})
+    one = prepare(settings, [], data=folder / "mine.csv", target="gap")
+    other = prepared(folder, [], protocol={"kind": "kfold", "by": "composition"})
+    assert len(one.crystals) == 29
+    assert [{one.crystals[i].id for i in c.test} for c in one.cases] == [
+        {other.crystals[i].id for i in c.test} for c in other.cases
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "splits"),
+    [
+        (["--by", "composition"], 5),
+        (["--by", "composition", "--protocol", "paper"], 5),
+        (["--by", "prototype", "--protocol", "kfold", "protocol.n_folds=2"], 2),
+        (["--by", "element=O,S"], 2),
+        (["--by", "time=gap"], 1),
+        (["--by", "splits=splits.json", "protocol.n_seeds=2"], 4),
+    ],
+)
+def test_ways_to_divide_on_the_command_line(folder, shell, monkeypatch, words, splits):
+    monkeypatch.chdir(folder)
+    shell("data", "split", "crystals", "--out", ".", "--folds", "2")
+    common = ["--data", "crystals", "--labels", "labels.csv", "--target", "gap"]
+    command = ["evaluate", *common, "--out", "none", "--dry-run", "--json", "--baselines"]
+    status, out, err = shell(*command, *words, "networks=false")
+    assert status == 0, err
+    assert len({unit["split"] for unit in json.loads(out)["units"]}) == splits
+    status, _, err = shell(*command, "--by", "element", "--protocol", "curve")
+    assert status == 2
+    assert "leave out --protocol" in err

@@ -3,9 +3,24 @@
 import numpy as np
 import pytest
 
-from atomprint.evaluation.protocols import Curve, KFold, MatBench, Paper, cases, valid_fraction
-from atomprint.ground.errors import UsageError
+from atomprint.data.divisions import k_folds, write_divisions
+from atomprint.evaluation.protocols import (
+    Curve,
+    Given,
+    HeldOutElements,
+    KFold,
+    Later,
+    MatBench,
+    Paper,
+    cases,
+    divided_by,
+    valid_fraction,
+)
+from atomprint.ground.elements import symbols
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.structures.crystal import Crystal
 from tests.evaluation.competitors import labelled
+from tests.toy import MOTIFS, toy_crystals
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +54,18 @@ def test_no_composition_straddles_folds(crystals):
     assert {crystals[i].formula for i in loose.train} & {crystals[i].formula for i in loose.test}
 
 
-@pytest.mark.parametrize("protocol", [KFold(), Paper(), Curve(n_labels=(10, 20))])
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        KFold(),
+        KFold(by="composition"),
+        Paper(),
+        Paper(by="composition"),
+        Curve(n_labels=(10, 20)),
+        HeldOutElements(elements=("Li", "Na")),
+        Later(label="y"),
+    ],
+)
 def test_order_of_the_input_plays_no_part(crystals, protocol):
     order = np.random.default_rng(3).permutation(len(crystals))
     shuffled = [crystals[i] for i in order]
@@ -88,3 +114,105 @@ def test_matbench_takes_the_folds_it_is_given(crystals):
 def test_too_few_crystals_are_refused(crystals):
     with pytest.raises(UsageError, match="9 labelled crystals are too few"):
         cases(KFold(), crystals[:9])
+
+
+def ideal():
+    """Undistorted crystals of four prototypes, of elements that no two prototypes share."""
+    pools = {
+        "rocksalt": ((3, 11, 19, 37), (9, 17)),
+        "cscl": ((55, 81), (35, 53)),
+        "zincblende": ((30, 48, 31), (16, 34)),
+        "fluorite": ((20, 38, 56), (8, 1)),
+    }
+    return [
+        Crystal.make(
+            f"{name}-{a}-{b}",
+            [a] + [b] * (len(MOTIFS[name][0]) - 1),
+            MOTIFS[name][1] * (4 + 0.01 * a + 0.02 * b),
+            frac=MOTIFS[name][0],
+        )
+        for name, (cations, anions) in pools.items()
+        for a in cations
+        for b in anions
+    ]
+
+
+@pytest.mark.parametrize("protocol", [KFold(n_folds=3), Paper(n_seeds=2), Curve(n_labels=(30,))])
+def test_no_prototype_straddles(protocol):
+    crystals = ideal()
+
+    def straddling(by):
+        found = cases(protocol.model_copy(update={"by": by}), crystals)
+        prototypes = [
+            [{crystals[i].id.split("-")[0] for i in part} for part in (case.train, case.test)]
+            for case in found
+        ]
+        return [bool(train & test) for train, test in prototypes]
+
+    # Every composition is there once, so that dividing by composition lets prototypes straddle.
+    assert any(straddling("composition"))
+    assert not any(straddling("prototype"))
+
+
+def test_held_out_elements_are_never_seen():
+    toys = toy_crystals(200)
+    found = cases(HeldOutElements(n_elements=3, n_seeds=2), toys)
+    assert len(found) == 6
+    for case in found:
+        element = list(symbols).index(case.name.split()[1])
+        judged = [i for i, c in enumerate(toys) if element in c.numbers]
+        assert list(case.test) == judged
+        assert sorted([*case.train, *case.test]) == list(range(200))
+        assert 10 <= len(judged) <= 100
+    counts = [len(case.test) for case in found[::2]]
+    assert counts == sorted(counts, reverse=True)
+    names = [c.name for c in cases(HeldOutElements(elements=("Zn", "O")), toys)]
+    assert names == ["without Zn", "without O"]
+    with pytest.raises(UsageError, match="0 of 200 crystals contain Au"):
+        cases(HeldOutElements(elements=("Au",)), toys)
+    with pytest.raises(UsageError, match="no element is in 5 %"):
+        cases(HeldOutElements(), [c for c in toys if c.formula == toys[0].formula] * 20)
+
+
+def test_later_crystals_judge(crystals):
+    dated = [c.with_labels({**c.labels, "year": 2000 + i % 10}) for i, c in enumerate(crystals)]
+    (case,) = cases(Later(test=0.3), dated)
+    assert {dated[i].labels["year"] for i in case.test} == {2007, 2008, 2009}
+    assert {dated[i].labels["year"] for i in case.train} == set(range(2000, 2007))
+    with pytest.raises(DataError, match="no label 'when'"):
+        cases(Later(label="when"), dated)
+
+
+def test_divisions_of_a_file_are_taken_as_they_are(crystals, tmp_path):
+    wanted = k_folds(crystals, 3, seed=5)
+    write_divisions(tmp_path / "splits.json", wanted, crystals)
+    given = Given(file=str(tmp_path / "splits.json"))
+    found = cases(given, crystals)
+    assert [(c.name, list(c.train), list(c.test)) for c in found] == [
+        (d.name, d.train, d.test) for d in wanted
+    ]
+    # Crystals without a label were divided too.
+    fewer = [c for c in crystals if c.id not in ("c3", "c4")]
+    for one, other in zip(cases(given, fewer), found, strict=True):
+        assert ids(fewer, one.train) == ids(crystals, other.train) - {"c3", "c4"}
+    with pytest.raises(DataError, match="a part has none"):
+        cases(given, labelled(100)[60:])
+
+
+def test_ways_to_divide_in_a_word():
+    assert divided_by("prototype", None) == ["protocol.kind=kfold", "protocol.by=prototype"]
+    assert divided_by("composition", "curve") == ["protocol.kind=curve", "protocol.by=composition"]
+    assert divided_by("composition", None, None) == ["protocol.by=composition"]
+    assert divided_by("element", None) == ["protocol.kind=element"]
+    assert divided_by("element=No, O", None)[1] == 'protocol.elements=["No", "O"]'
+    assert divided_by("time=found", None) == ["protocol.kind=time", 'protocol.label="found"']
+    assert divided_by("splits=a=b.json", None)[1] == 'protocol.file="a=b.json"'
+    for by, kind, message in [
+        ("formula", None, "is not known"),
+        ("time", None, "time=LABEL"),
+        ("id=3", None, "is not known"),
+        ("composition", "matbench", "does not go with"),
+        ("element", "kfold", "a protocol of its own"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            divided_by(by, kind)

@@ -60,6 +60,14 @@ def evaluate(
             "folds of a task that has them, else kfold.",
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAY",
+            help="What the parts differ in: id, composition, prototype, element (or element=Li,O), "
+            "time=LABEL; or splits=FILE, ids that you divided.",
+        ),
+    ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,15 +110,19 @@ def evaluate(
     goes on with. Settings: a YAML file or key=value, for instance protocol.n_seeds=5.
     """
     config, overrides = split_words(words or [])
-    if protocol is not None:
-        overrides = [f"protocol.kind={protocol.value}", *overrides]
+    kind = None if protocol is None else protocol.value
     sources = [one for given in source or [] for one in given.split(",") if one]
     with Bars() as bars, stdout_for_the_answer():
         from atomprint import api
         from atomprint.evaluation.prepare import EvaluateSettings
+        from atomprint.evaluation.protocols import divided_by
 
         switches = [f"{k}=true" for k, on in (("baselines", baselines), ("probes", probes)) if on]
-        if protocol is None and task is not None and config is None:
+        if by is not None:
+            switches += divided_by(by, kind, None if config else "kfold")
+        elif kind is not None:
+            switches.append(f"protocol.kind={kind}")
+        elif task is not None and config is None:
             switches += _official(task)
         settings = api.load_settings(EvaluateSettings, config, [*switches, *overrides])
         chosen: dict[str, Any] = {

@@ -159,17 +159,28 @@ def write_divisions(
 
 
 def read_divisions(
-    path: str | os.PathLike[str], crystals: Sequence[Crystal] | Sequence[str]
+    path: str | os.PathLike[str],
+    crystals: Sequence[Crystal] | Sequence[str],
+    partial: bool = False,
 ) -> list[Division]:
     """Read divisions of these crystals; those that a division leaves out are in neither part.
+
+    Parameters
+    ----------
+    path
+        The file.
+    crystals
+        The set that was divided, or what is left of it.
+    partial
+        Pass over ids that no crystal has, as long as both parts keep some.
 
     Raises
     ------
     UsageError
         If there is no such file.
     DataError
-        If it is no file of divisions, was changed by hand, names an unknown crystal, or has one
-        in two parts.
+        If it is no file of divisions, was changed by hand, names an unknown crystal, has one
+        in two parts, or nothing is left of a part.
     """
     where = os.fspath(path)
     try:
@@ -189,12 +200,15 @@ def read_divisions(
     found = []
     for one in splits:
         named = [*one["train"], *one["test"]]
-        if unknown := next((id for id in named if id not in place), None):
+        unknown = next((id for id in named if id not in place), None)
+        if unknown is not None and not partial:
             raise DataError(f"{where}: {one['name']}: no crystal has the id {unknown!r}")
         if len(set(named)) < len(named):
             twice = next(id for id in named if named.count(id) > 1)
             raise DataError(f"{where}: {one['name']}: {twice!r} is there twice")
-        train, test = ([place[id] for id in one[part]] for part in ("train", "test"))
+        train, test = ([place[id] for id in one[part] if id in place] for part in ("train", "test"))
+        if unknown is not None and not (train and test):
+            raise DataError(f"{where}: {one['name']}: a part has none of these crystals")
         found.append(Division(str(one["name"]), train, test))
     return found
 

@@ -22,6 +22,9 @@ PROTOCOLS = {
     "paper": "random 60/20/20",
     "kfold": "folds, each of which judges once",
     "curve": "learning curve",
+    "element": "an element held out at a time",
+    "time": "trained on the past, judged on what came later",
+    "splits": "divisions from a file",
 }
 
 
@@ -53,7 +56,7 @@ def write_evaluation_page(folder: Path) -> Path:
         task=task,
         about=about,
         axis=axis,
-        protocol=PROTOCOLS.get(summary.protocol, summary.protocol),
+        protocol=_protocol(about["protocol"]),
         is_curve=is_curve,
         last=[summary.rows.index(row) for row in last],
         split_names=[
@@ -77,6 +80,13 @@ def write_evaluation_page(folder: Path) -> Path:
         coverage=_as_yaml(_shortened(about.get("coverage"))),
     )
     return write_page(folder, page)
+
+
+def _protocol(settings: dict[str, Any]) -> str:
+    """The protocol in words, with what stays together."""
+    text = PROTOCOLS.get(settings["kind"], settings["kind"])
+    by = settings.get("by", "id")
+    return text if by == "id" else f"{text}, no {by} in two parts"
 
 
 def _best(rows: Sequence[ArmRow], is_curve: bool) -> set[int]:

@@ -1,19 +1,21 @@
 """Which crystals train and which judge: the protocols of an evaluation, as lists of cases."""
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from pydantic import Field
 
+from atomprint.data.divisions import Division, by_element, by_time, k_folds, read_divisions
+from atomprint.data.grouping import BY, By
 from atomprint.data.splits import split
+from atomprint.ground.elements import symbols
 from atomprint.ground.errors import UsageError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
-
-By = Literal["id", "composition"]
-BY = "id: every crystal for itself; composition: crystals of one reduced formula stay together"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Paper(Settings):
 
     kind: Literal["paper"] = "paper"
     n_seeds: int = Field(5, ge=1, description="random divisions")
+    by: By = Field("id", description=BY)
 
 
 class KFold(Settings):
@@ -78,7 +81,79 @@ class Curve(Settings):
     by: By = Field("id", description=BY)
 
 
-Protocol = Annotated[MatBench | Paper | KFold | Curve, Field(discriminator="kind")]
+class HeldOutElements(Settings):
+    """One element after the other is never seen in training; all crystals that have it judge."""
+
+    kind: Literal["element"] = "element"
+    elements: tuple[str, ...] | None = Field(
+        None,
+        description="symbols; none: the most frequent ones among those that 5 % to 50 % of the "
+        "crystals contain, and at least 10",
+    )
+    n_elements: int = Field(5, ge=1, description="how many, where none are named")
+    n_seeds: int = Field(1, ge=1, description="runs an element, differing in their seed")
+
+
+class Later(Settings):
+    """Train on what was known, be judged on what came later."""
+
+    kind: Literal["time"] = "time"
+    label: str = Field("year", description="a label that grows with time: a year, a date, a number")
+    test: float = Field(0.2, gt=0, lt=1, description="part that judges, the latest")
+    n_seeds: int = Field(1, ge=1, description="runs, differing in their seed")
+
+
+class Given(Settings):
+    """Divisions from a file that ``atomprint data split`` or an evaluation wrote."""
+
+    kind: Literal["splits"] = "splits"
+    file: str = Field(description="splits.json: training and test ids with a hash")
+    n_seeds: int = Field(1, ge=1, description="runs a division, differing in their seed")
+
+
+Protocol = Annotated[
+    MatBench | Paper | KFold | Curve | HeldOutElements | Later | Given,
+    Field(discriminator="kind"),
+]
+GROUPED = ("paper", "kfold", "curve")
+"""Protocols that can keep groups of crystals together."""
+
+
+def divided_by(by: str, kind: str | None, default: str | None = "kfold") -> list[str]:
+    """Settings of a protocol, as ``key=value``, for how a person wants a set divided.
+
+    Parameters
+    ----------
+    by
+        ``id``, ``composition``, ``prototype``; ``element`` or ``element=Li,O``; ``time=LABEL``;
+        ``splits=FILE``.
+    kind
+        The protocol that was asked for, if any.
+    default
+        The protocol to divide by groups where none was asked for; None leaves it to a file.
+
+    Raises
+    ------
+    UsageError
+        If `by` is not known, or does not go with the protocol.
+    """
+    way, _, value = by.partition("=")
+    names = {"element": "elements", "time": "label", "splits": "file"}
+    known = (*get_args(By), "element", "element=Li,O", "time=LABEL", "splits=FILE")
+    if way in get_args(By) and not value:
+        if kind is not None and kind not in GROUPED:
+            raise UsageError(f"--by {by} does not go with --protocol {kind}, which says it already")
+        kind = kind or default
+        return [*([f"protocol.kind={kind}"] if kind else []), f"protocol.by={way}"]
+    if way not in names or (not value and way != "element"):
+        raise UsageError(f"--by {by!r} is not known; give {', '.join(known)}")
+    if kind is not None:
+        raise UsageError(f"--by {by} is a protocol of its own; leave out --protocol {kind}")
+    found = [f"protocol.kind={way}"]
+    if value:
+        words = [one.strip() for one in value.split(",")] if way == "element" else value
+        found.append(f"protocol.{names[way]}={json.dumps(words)}")
+    return found
 
 
 def valid_fraction(protocol: Protocol) -> float | None:
@@ -126,30 +201,57 @@ def cases(
         ]  # fmt: skip
     if isinstance(protocol, Paper):
         return [
-            Case(f"seed {seed}", tuple(parts.train), tuple(parts.test), seed)
+            Case(f"seed {seed}", tuple(chosen.train), tuple(chosen.test), seed)
             for seed in range(protocol.n_seeds)
-            for parts in [split(crystals, test=0.2, valid=0.0, seed=seed)]
+            for chosen in [split(crystals, test=0.2, valid=0.0, seed=seed, by=protocol.by)]
         ]
     if isinstance(protocol, KFold):
-        return _k_folds(protocol, crystals)
-    return _curve(protocol, crystals)
+        parts = k_folds(crystals, protocol.n_folds, protocol.seed, protocol.by)
+        return [
+            Case(part.name, tuple(part.train), tuple(part.test), 0, fold)
+            for fold, part in enumerate(parts)
+        ]
+    if isinstance(protocol, Curve):
+        return _curve(protocol, crystals)
+    if isinstance(protocol, HeldOutElements):
+        elements = protocol.elements or frequent_elements(crystals, protocol.n_elements)
+        return _repeated(by_element(crystals, elements), protocol.n_seeds)
+    if isinstance(protocol, Later):
+        return _repeated([by_time(crystals, protocol.label, protocol.test)], protocol.n_seeds)
+    # Crystals without the label were divided too, and are no longer here.
+    return _repeated(read_divisions(protocol.file, crystals, partial=True), protocol.n_seeds)
 
 
-def _k_folds(protocol: KFold, crystals: Sequence[Crystal]) -> list[Case]:
-    """Parts are cut off one after another, each a fair share of what is left."""
-    left = list(range(len(crystals)))
-    found = []
-    for fold in range(protocol.n_folds):
-        share = 1 / (protocol.n_folds - fold)
-        part = left
-        if share < 1:
-            some = [crystals[i] for i in left]
-            chosen = split(some, test=share, valid=0.0, seed=protocol.seed, by=protocol.by)
-            part, left = [left[i] for i in chosen.test], [left[i] for i in chosen.train]
-        judged = set(part)
-        train = tuple(i for i in range(len(crystals)) if i not in judged)
-        found.append(Case(f"fold {fold}", train, tuple(part), 0, fold))
-    return found
+def frequent_elements(crystals: Sequence[Crystal], n: int) -> list[str]:
+    """Elements to hold out: the most frequent of those that enough crystals have, and lack.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    counts = Counter(z for crystal in crystals for z in crystal.composition)
+    least, most = max(10, len(crystals) / 20), len(crystals) / 2
+    fit = sorted((-k, z) for z, k in counts.items() if least <= k <= most)
+    if not fit:
+        raise UsageError(
+            "no element is in 5 % to 50 % of the crystals; name some with --by element=Li,O"
+        )
+    return [str(symbols[z]) for _, z in fit[:n]]
+
+
+def _repeated(divisions: Sequence[Division], n_seeds: int) -> list[Case]:
+    """Every division with several seeds."""
+    return [
+        Case(
+            one.name + (f" seed {seed}" if n_seeds > 1 else ""),
+            tuple(one.train),
+            tuple(one.test),
+            seed,
+        )
+        for one in divisions
+        for seed in range(n_seeds)
+    ]
 
 
 def _curve(protocol: Curve, crystals: Sequence[Crystal]) -> list[Case]:
