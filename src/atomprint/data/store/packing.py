@@ -1,0 +1,135 @@
+"""Crystals as flat arrays of a shard, and back."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from atomprint.ground.errors import DataError
+from atomprint.structures.crystal import Crystal, LabelValue
+
+AnyArray = npt.NDArray[Any]
+LABEL = "label:"
+_MAX_ATOMS = 2**32 - 1
+
+
+def hash_id(id: str) -> int:
+    """64-bit hash of an id: two of a billion ids collide with a probability of 3 %."""
+    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "little")
+
+
+def pack(
+    crystals: Sequence[Crystal], exact: bool, where: str
+) -> tuple[dict[str, AnyArray], dict[str, Any]]:
+    """Flat arrays of some crystals, and what a header must say of their labels.
+
+    Arrays
+    ------
+    ``atom_stops`` (n,), ``numbers`` (n_atoms,), ``cells`` (n, 3, 3) in Å, ``positions``
+    (n_atoms, 3) in Å, ``ids`` and ``id_stops`` (UTF-8), ``id_hashes`` (n,), and of every label
+    ``label:NAME``: (n,) numbers, NaN where missing; or, of labels with several numbers, all of
+    them one after the other, with ``label:NAME:stops`` (n,).
+
+    Parameters
+    ----------
+    crystals
+        At least one.
+    exact
+        Keep geometry in float64.
+    where
+        For messages.
+
+    Raises
+    ------
+    DataError
+        If a label is a number in one crystal and an array in another, or arrays differ in shape.
+    """
+    real = np.float64 if exact else np.float32
+    ids = [crystal.id.encode() for crystal in crystals]
+    atom_stops = np.cumsum([crystal.n_atoms for crystal in crystals])
+    if atom_stops[-1] > _MAX_ATOMS:
+        raise DataError(f"{where}: {atom_stops[-1]:,} atoms are too many for one shard")
+    arrays: dict[str, AnyArray] = {
+        "atom_stops": atom_stops.astype(np.uint32),
+        "numbers": np.concatenate([c.numbers for c in crystals]).astype(np.uint8),
+        "cells": np.stack([c.cell for c in crystals]).astype(real),
+        "positions": np.concatenate([c.positions for c in crystals]).astype(real),
+        "ids": np.frombuffer(b"".join(ids), np.uint8),
+        "id_stops": np.cumsum([len(id) for id in ids]).astype(np.uint32),
+        "id_hashes": np.array([hash_id(c.id) for c in crystals], np.uint64),
+    }
+    tails: dict[str, list[int] | None] = {}
+    for name in sorted({name for crystal in crystals for name in crystal.labels}):
+        values = [crystal.labels.get(name) for crystal in crystals]
+        tails[name] = _pack_label(name, values, arrays, where)
+    return arrays, {"labels": tails, "n_crystals": len(crystals), "n_atoms": int(atom_stops[-1])}
+
+
+def _pack_label(
+    name: str, values: Sequence[LabelValue | None], arrays: dict[str, AnyArray], where: str
+) -> list[int] | None:
+    """Add the arrays of a label; return the shape of a row of it, None of single numbers."""
+    known = [value for value in values if value is not None]
+    shapes = {value.shape[1:] if isinstance(value, np.ndarray) else None for value in known}
+    if len(shapes) > 1:
+        raise DataError(
+            f"{where}: label {name!r} has one shape in some crystals and another in others; "
+            "give them different names"
+        )
+    shape = shapes.pop()
+    if shape is None:
+        column = [np.nan if value is None else value for value in values]
+        arrays[LABEL + name] = np.array(column, np.float64)
+        return None
+    flat = [np.zeros(0) if v is None else np.asarray(v, np.float64).ravel() for v in values]
+    arrays[LABEL + name] = np.concatenate(flat)
+    arrays[f"{LABEL}{name}:stops"] = np.cumsum([len(row) for row in flat]).astype(np.uint32)
+    return list(shape)
+
+
+def unpack(arrays: dict[str, AnyArray], labels: dict[str, Any], row: int, source: str) -> Crystal:
+    """Crystal of a row of a shard.
+
+    Parameters
+    ----------
+    arrays
+        Of the shard.
+    labels
+        What its header says of labels; only these are given.
+    row
+        In the shard.
+    source
+        Of the crystal, for messages.
+    """
+    start, stop = _bounds(arrays["atom_stops"], row)
+    found: dict[str, LabelValue] = {}
+    for name, tail in labels.items():
+        column = arrays[LABEL + name]
+        if tail is None:
+            value = float(column[row])
+            if value == value:
+                found[name] = value
+            continue
+        first, last = _bounds(arrays[f"{LABEL}{name}:stops"], row)
+        if last > first:
+            found[name] = column[first:last].reshape(-1, *tail).astype(np.float64)
+    return Crystal(
+        id_at(arrays, row),
+        arrays["numbers"][start:stop].astype(np.int64),
+        arrays["positions"][start:stop].astype(np.float64),
+        arrays["cells"][row].astype(np.float64),
+        found,
+        source,
+    )
+
+
+def id_at(arrays: dict[str, AnyArray], row: int) -> str:
+    """Id of a row."""
+    start, stop = _bounds(arrays["id_stops"], row)
+    return bytes(arrays["ids"][start:stop]).decode()
+
+
+def _bounds(stops: AnyArray, row: int) -> tuple[int, int]:
+    return int(stops[row - 1]) if row else 0, int(stops[row])
