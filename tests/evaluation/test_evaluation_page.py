@@ -73,8 +73,36 @@ class Opened:
 def folder(request, tmp_path_factory):
     """An evaluation with its page."""
     path = write_folder(tmp_path_factory.mktemp("evaluation") / request.param, request.param)
+    add_coverage_and_energy(path)
     write_report(path)
     return path
+
+
+def add_coverage_and_energy(path):
+    """As if the crystals lay outside the corpus of ``my run``, and the machine told of energy."""
+    about = json.loads((path / "evaluation.json").read_text(encoding="utf-8"))
+    splits = json.loads((path / "splits.json").read_text(encoding="utf-8"))["splits"]
+    ids = sorted({id for split in splits for id in split["test"]})
+    about["coverage"] = [
+        {
+            "runs": ["my run"],
+            "verdict": "outside",
+            "sentence": "Warning, outside the corpus: all of them.",
+            "corpus": {"n_corpus": 1234},
+            "beyond_95": 1.0,
+            "beyond_99": 0.9,
+            "auc": 0.97,
+            "distances": {id: 0.1 + 0.01 * (int(id[-4:]) * 7 % 31) for id in ids},
+        },
+        {"runs": ["other"], "verdict": None, "sentence": "Not measured: no file."},
+    ]
+    about["leakage"] = {"n_leaked": 2, "n_test": 30, "corpus": "mp", "excluded": True, "ids": []}
+    (path / "evaluation.json").write_text(json.dumps(about), encoding="utf-8")
+    for file in (path / "units").glob("*.json"):
+        unit = json.loads(file.read_text(encoding="utf-8"))
+        unit["energy"] = {"joules": 100.0 + unit["n_labels"], "note": "the GPU is silent"}
+        unit["about"]["seconds_per_crystal"] = 0.001 * unit["n_labels"]
+        file.write_text(json.dumps(unit), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +142,25 @@ def test_numbers_are_those_of_the_json(opened, folder):
         assert float(number) == value, key
         # What people read is that number to the digits shown: some shares are in percent.
         scale = 100 if "/gain/" in key or "/share/" in key else 1
+        scale = {"joules": 0.001, "seconds_per_crystal": 1000}.get(key.split("/")[-1], scale)
         shown = float(text)
         step = 10.0 ** -len(text.partition(".")[2]) if "e" not in text else abs(shown)
         assert abs(shown - scale * value) <= max(step, 1e-3 * abs(shown)), key
     keys = {key for key, _, _ in cells}
     for place, row in enumerate(summary["rows"]):
         wanted = ["value", "spread", "n_labels", "n_splits", "seconds", "peak_mib", "n_parameters"]
+        wanted += ["interval/low", "interval/high", "joules", "seconds_per_crystal"]
         if row["kind"] == "pretrained":
             wanted += ["gain/value", "gain/low", "gain/high", "n_won", "n_compared"]
         assert {f"rows/{place}/{name}" for name in wanted} <= keys
     assert {f"chemistry/{i}/value" for i, row in enumerate(summary["chemistry"])} <= keys or (
         summary["protocol"] == "curve"
     )
+    for place, row in enumerate(summary["by_distance"]):
+        wanted = [f"bins/{i}/value" for i in range(len(row["bins"]))] + ["correlation/value"]
+        assert len(wanted) == 6
+        assert {f"by_distance/{place}/{name}" for name in wanted} <= keys
+    assert len(summary["by_distance"]) == 4
     if summary["protocol"] == "curve":
         assert {"saved/0/needed/value", "saved/0/share/value"} <= keys
     else:
@@ -144,6 +179,17 @@ def test_the_verdict_comes_first_and_in_full(opened, folder):
     assert [tag for tag, _ in sorted(tops, key=lambda one: one[1])][: len(texts)] == ["P"] * len(
         texts
     )
+
+
+def test_what_the_page_says_of_the_corpus(opened, folder):
+    assert "my run. Warning, outside the corpus: all of them." in summary_of(folder)["verdict"]
+    assert opened.page.locator("p.warning").inner_text() == (
+        "my run (1234 corpus crystals). Warning, outside the corpus: all of them."
+    )
+    text = opened.page.locator("body").inner_text()
+    assert "other. Not measured: no file." in text
+    assert "2 of 30 judged crystals are in the corpus (mp) and judge nothing." in text
+    assert "Energy: the GPU is silent." in text
 
 
 def test_nothing_comes_from_outside_and_nothing_fails(opened):

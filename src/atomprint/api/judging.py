@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from atomprint.evaluation.coverage import Coverage
     from atomprint.evaluation.demo import DemoOutcome
     from atomprint.evaluation.prepare import EvaluateSettings
-    from atomprint.evaluation.summary import Summary
+    from atomprint.evaluation.summary_rows import Summary
 
 
 def coverage(
@@ -93,6 +93,7 @@ def evaluate(
     """
     from atomprint.evaluation.evaluate import run, run_in_processes, write_about
     from atomprint.evaluation.prepare import EvaluateSettings, prepare
+    from atomprint.evaluation.set_and_corpus import beside_corpora
     from atomprint.evaluation.summary import summarize_evaluation
 
     arguments = {
@@ -102,6 +103,8 @@ def evaluate(
     }
     folder = Path(out)
     evaluation = prepare(**arguments)
+    write_about(evaluation, folder)
+    evaluation.extra.update(beside_corpora(evaluation, arguments["sources"], folder, progress))
     write_about(evaluation, folder)
     if n_workers > 1:
         run_in_processes(prepare, arguments, folder, n_workers)

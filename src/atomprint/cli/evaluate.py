@@ -20,7 +20,7 @@ from atomprint.cli.progress import Bars
 from atomprint.cli.train import Words, split_words
 
 if TYPE_CHECKING:
-    from atomprint.evaluation.summary import Summary
+    from atomprint.evaluation.summary_rows import Estimate, Summary
 
 
 class Kind(StrEnum):
@@ -181,6 +181,12 @@ def _print_plan(plan: dict[str, Any], json: bool) -> None:
     print(f"not counting {plan['n_other']} units of baselines and probes")
 
 
+def _range(found: "Estimate | None") -> str:
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return f"\n[{number(found.low, 3)}, {number(found.high, 3)}]"
+
+
 def _print_summary(summary: "Summary") -> None:
     unit = f" ({summary.unit})" if summary.unit else ""
     rows = [
@@ -188,13 +194,20 @@ def _print_summary(summary: "Summary") -> None:
             row.arm,
             str(row.n_labels),
             str(row.n_splits),
-            number(row.value),
+            number(row.value) + _range(row.interval),
             number(row.spread),
             percent(row.gain.value) if row.gain is not None else "",
         ]
         for row in summary.rows
     ]
-    header = ["arm", "labels", "splits", f"{summary.metric}{unit}", "spread", "gain over\nits twin"]
+    header = [
+        "arm",
+        "labels",
+        "splits",
+        f"{summary.metric}{unit}",
+        "spread",
+        "gain over\nits twin",
+    ]
     print_table(header, rows)
     for sentence in summary.verdict:
         print(sentence)

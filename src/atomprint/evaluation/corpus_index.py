@@ -38,22 +38,11 @@ def index_for(run: Path) -> CoverageIndex:
     DataError
         If the corpus cannot be read, or is too small.
     """
+    if (found := index_at_hand(run)) is not None:
+        return found
     folder = locate(run)
-    if (folder / DESCRIPTION).is_file():
-        return embedded_index()
-    if (folder / FILE).is_file():
-        return CoverageIndex.load(folder)
-    try:
-        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        data, settings = about["data"], about["settings"]
-    except (OSError, ValueError, KeyError):
-        raise UsageError(
-            f"{run}: there is no run here (no readable run.json); give a run folder, or the name "
-            "of a checkpoint that comes with atomprint"
-        ) from None
-    if "source" in data:
-        if data["source"] is None:
-            raise UsageError(f"{run}: this model was trained from scratch and has no corpus")
+    data, settings = _record(run)
+    if data.get("source") is not None:
         return index_for(Path(data["source"]))
     if not settings.get("data"):
         raise UsageError(
@@ -65,6 +54,41 @@ def index_for(run: Path) -> CoverageIndex:
     with contextlib.suppress(OSError):
         index.save(folder)
     return index
+
+
+def index_at_hand(run: Path) -> CoverageIndex | None:
+    """The same without reading a corpus: None where it would have to be made.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, or it had no corpus.
+    DataError
+        If its index is broken.
+    """
+    folder = locate(run)
+    if (folder / DESCRIPTION).is_file():
+        return embedded_index()
+    if (folder / FILE).is_file():
+        return CoverageIndex.load(folder)
+    data, _ = _record(run)
+    if "source" not in data:
+        return None
+    if data["source"] is None:
+        raise UsageError(f"{run}: this model was trained from scratch and has no corpus")
+    return index_at_hand(Path(data["source"]))
+
+
+def _record(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Data and settings of ``run.json``."""
+    try:
+        about = json.loads((locate(run) / "run.json").read_text(encoding="utf-8"))
+        return about["data"], about["settings"]
+    except (OSError, ValueError, KeyError):
+        raise UsageError(
+            f"{run}: there is no run here (no readable run.json); give a run folder, or the name "
+            "of a checkpoint that comes with atomprint"
+        ) from None
 
 
 def index_of_corpora(corpora: Sequence[Crystal] | Mapping[str, Corpus]) -> CoverageIndex:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from atomprint.evaluation.figures import STYLE, svg
-from atomprint.evaluation.summary import ArmRow
+from atomprint.evaluation.summary_rows import ArmRow, DistanceRow
 
 Array = npt.NDArray[np.float64]
 
@@ -107,6 +107,31 @@ def splits(rows: Sequence[ArmRow], colors: dict[str, str], axis: str) -> str:
             _plain_log(axes, "x")
 
     return drawn(draw, (4.8, 1.2 + 0.34 * len(shown)), "Error of every arm on every split")
+
+
+def by_distance(
+    rows: Sequence[DistanceRow], names: Sequence[str], colors: dict[str, str], axis: str
+) -> str:
+    """Mean error of each fifth of the crystals, nearest to the corpus first."""
+
+    def draw(axes: Axes) -> None:
+        for row in rows:
+            values = [one.value for one in row.bins]
+            axes.plot(
+                range(len(values)), values, "o-", color=colors[row.arm], ms=4, lw=1.2,
+                label=wrapped(row.arm),
+            )  # fmt: skip
+        axes.set_xticks(range(len(names)), names, fontsize=8.5)
+        axes.set(xlabel="distance from the corpus", ylabel=plain(axis))
+        every = [one.value for row in rows for one in row.bins]
+        if min(every) > 0 and max(every) > 8 * min(every):
+            axes.set_yscale("log")
+            _plain_log(axes)
+        else:
+            axes.set_ylim(bottom=0)
+        axes.figure.legend(loc="outside lower left", frameon=False, fontsize=8.5, ncols=2)
+
+    return drawn(draw, (4.8, 4.3), "Error over distance from the corpus")
 
 
 def parity(name: str, wanted: Array, predicted: Array, color: str, axis: str) -> str:

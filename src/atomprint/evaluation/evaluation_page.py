@@ -12,9 +12,11 @@ from markupsafe import Markup
 
 from atomprint.evaluation import evaluation_figures as figures
 from atomprint.evaluation.calibration import calibration
+from atomprint.evaluation.corpus_section import distance_parts, overlap_sentence
 from atomprint.evaluation.rendering import render, write_page
 from atomprint.evaluation.runs import read_json
-from atomprint.evaluation.summary import ArmRow, Summary, Unit, read_units, summarize_evaluation
+from atomprint.evaluation.summary import Unit, read_units, summarize_evaluation
+from atomprint.evaluation.summary_rows import ArmRow, Summary
 
 N_WORST = 10
 PROTOCOLS = {
@@ -78,6 +80,9 @@ def write_evaluation_page(folder: Path) -> Path:
         settings=_as_yaml({"protocol": about["protocol"], "arms": about["arms"]}),
         leakage=_as_yaml(_shortened(about.get("leakage"))),
         coverage=_as_yaml(_shortened(about.get("coverage"))),
+        overlap=overlap_sentence(about.get("leakage")),
+        distances=distance_parts(summary, _foremost(last), colors, axis),
+        energy=any(row.joules is not None for row in summary.rows),
     )
     return write_page(folder, page)
 

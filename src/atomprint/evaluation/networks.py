@@ -1,6 +1,7 @@
 """Networks as competitors: fine-tuned from a pre-trained one, or its from-scratch twin."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ class Network(Arm):
         """Fine-tune on a part of ``train``, validate on the rest of it, predict ``test``."""
         predictions, held_out, chosen = [], [], []
         n_parameters = 0
+        seconds = 0.0
         # Members differ in heads and order, and share what they validate on.
         parts = split_labelled(train, [], None, self.settings.valid_fraction, seed)
         for member in range(self.n_members):
@@ -94,7 +96,9 @@ class Network(Arm):
                 self.source,
                 count,
             )
+            started = time.perf_counter()
             both = predict(result.model, [*parts.valid, *test])[target.name]
+            seconds += time.perf_counter() - started
             held_out.append(both[: len(parts.valid)])
             predictions.append(both[len(parts.valid) :])
             trial = result.trials[result.chosen]
@@ -112,7 +116,11 @@ class Network(Arm):
             np.mean(predictions, 0),
             (np.mean(held_out, 0), wanted),
             n_parameters,
-            {"members": chosen, "n_valid": len(parts.valid)},
+            {
+                "members": chosen,
+                "n_valid": len(parts.valid),
+                "seconds_per_crystal": seconds / (len(parts.valid) + len(test)),
+            },
         )
 
 
@@ -153,12 +161,12 @@ def networks(
     ]  # fmt: skip
     arms = twins if scratch else []
     for source, model in models:
-        arms.append(Network(_name(source), settings, model.settings, model, n_members))
+        arms.append(Network(source_name(source), settings, model.settings, model, n_members))
     return arms
 
 
-def _name(source: str) -> str:
-    """A shipped checkpoint's name, or the last two parts of a path."""
+def source_name(source: str) -> str:
+    """How a run is called: a shipped checkpoint's name, or the last two parts of a path."""
     return "/".join(Path(source).parts[-2:]) if Path(source).is_dir() else source
 
 

@@ -7,74 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from atomprint.evaluation.chemistry import ChemistryRow, by_chemistry
+from atomprint.evaluation.by_distance import coverage_rows, distance_rows
+from atomprint.evaluation.chemistry import by_chemistry
 from atomprint.evaluation.comparison import Comparison, Judged, compare
+from atomprint.evaluation.error_intervals import error_interval
 from atomprint.evaluation.runs import read_json
 from atomprint.evaluation.statistics import Interval, labels_needed
+from atomprint.evaluation.summary_rows import ArmRow, Estimate, SavedRow, Summary
 from atomprint.evaluation.units import unit_file
+from atomprint.evaluation.verdict import verdict
 from atomprint.ground.errors import UsageError
-from atomprint.ground.settings import Settings
 from atomprint.training.checkpoint import write_json
 
 Unit = dict[str, Any]
-
-
-class Estimate(Settings):
-    """A number with its 95 % interval, where there is one; infinite numbers are None too."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-class ArmRow(Settings):
-    """An arm with one number of labels, over the splits that it has done."""
-
-    arm: str
-    kind: str
-    n_labels: int = Field(description="mean over splits; validation included")
-    n_splits: int = Field(description="splits that are done")
-    value: float | None = Field(description="mean of the metric over splits")
-    spread: float | None = Field(description="standard deviation over splits")
-    values: dict[str, float | None] = Field(description="the metric of each split")
-    twin: str | None = Field(None, description="its from-scratch twin")
-    gain: Estimate | None = Field(None, description="1 - error / the twin's, on the same splits")
-    n_won: int | None = None
-    n_compared: int | None = None
-    verdict: str = ""
-    seconds: float = Field(description="wall time of a split, mean")
-    cpu_seconds: float
-    seconds_per_label: float
-    peak_mib: float
-    n_parameters: int
-
-
-class SavedRow(Settings):
-    """Labels with which an arm has the error that its twin has with more."""
-
-    arm: str
-    twin: str
-    n_labels: int = Field(description="the twin's")
-    needed: Estimate = Field(description="the arm's; None: not reached within what was measured")
-    share: Estimate = Field(description="needed / n_labels")
-
-
-class Summary(Settings):
-    """What an evaluation says."""
-
-    name: str
-    property: str
-    metric: str
-    unit: str
-    protocol: str
-    verdict: tuple[str, ...] = Field(description="sentences; the most important first")
-    complete: bool
-    missing: tuple[str, ...] = Field(description="units that are not done")
-    rows: tuple[ArmRow, ...] = Field(description="best first, by number of labels")
-    saved: tuple[SavedRow, ...] = ()
-    chemistry: tuple[ChemistryRow, ...] = ()
 
 
 def read_units(folder: Path) -> tuple[dict[str, Any], list[Unit], list[str]]:
@@ -121,18 +67,26 @@ def summarize_evaluation(folder: Path) -> Summary:
     ]
     rows.sort(key=lambda row: (row.n_labels if is_curve else 0, _or_inf(row.value)))
     saved = _saved(groups, twins) if is_curve else []
+    coverage = coverage_rows(about)
+    most = max((row.n_labels for row in rows), default=0)
+    last = [row.arm for row in rows if not is_curve or row.n_labels == most]
+    with_most = [unit for unit in units if not is_curve or unit["n_labels"] == most]
+    notes = {unit["energy"]["note"] for unit in units if unit.get("energy")}
     summary = Summary(
         name=task["name"],
         property=task.get("property", task["label"]),
         metric=task["metric"],
         unit=task["unit"],
         protocol=about["protocol"]["kind"],
-        verdict=tuple(_verdict(rows, saved, missing, len(units), task, is_curve)),
+        verdict=tuple(verdict(rows, saved, missing, len(units), task, is_curve, coverage)),
         complete=not missing,
         missing=tuple(missing),
         rows=tuple(rows),
         saved=tuple(saved),
         chemistry=tuple(by_chemistry(units, is_curve)) if not task["classification"] else (),
+        coverage=tuple(coverage),
+        by_distance=tuple(distance_rows(about, with_most, last)),
+        energy_note="; ".join(sorted(note for note in notes if note)),
     )
     write_json(folder / "summary.json", summary.model_dump(mode="json"))
     return summary
@@ -157,11 +111,13 @@ def _row(units: list[Unit], twin_units: list[Unit] | None, twin: str | None) -> 
     known = [value for value in values.values() if value is not None]
     n_labels = round(statistics.fmean(unit["n_labels"] for unit in units))
     compared = _compared(units, twin_units or [])
+    interval = error_interval(units)
+    joules = _mean([(unit.get("energy") or {}).get("joules") for unit in units])
     seconds = statistics.fmean(unit["seconds"] for unit in units)
     more: dict[str, Any] = {}
     if compared is not None:
         more = {
-            "gain": _estimate(compared.gain),
+            "gain": Estimate.of(compared.gain),
             "n_won": compared.n_won,
             "n_compared": compared.n_splits,
             "verdict": compared.words,
@@ -172,16 +128,26 @@ def _row(units: list[Unit], twin_units: list[Unit] | None, twin: str | None) -> 
         n_labels=n_labels,
         n_splits=len(units),
         value=statistics.fmean(known) if known else None,
+        interval=None if interval is None else Estimate.of(interval),
         spread=statistics.stdev(known) if len(known) > 1 else None,
         values=values,
         twin=twin if compared is not None else None,
         seconds=seconds,
         cpu_seconds=statistics.fmean(unit["cpu_seconds"] for unit in units),
         seconds_per_label=seconds / n_labels,
+        seconds_per_crystal=_mean([unit["about"].get("seconds_per_crystal") for unit in units]),
+        joules=joules,
+        joules_per_label=None if joules is None else joules / n_labels,
         peak_mib=max(unit["peak_mib"] for unit in units),
         n_parameters=first["n_parameters"],
         **more,
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean of numbers that are all known."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
 
 
 def _compared(units: list[Unit], others: list[Unit]) -> Comparison | None:
@@ -224,8 +190,8 @@ def _saved(groups: dict[tuple[str, int], list[Unit]], twins: dict[str, str]) -> 
                 arm=arm,
                 twin=twin,
                 n_labels=most,
-                needed=_estimate(needed),
-                share=_estimate(_scaled(needed, 1 / most)),
+                needed=Estimate.of(needed),
+                share=Estimate.of(_scaled(needed, 1 / most)),
             )
         )
     return found
@@ -238,63 +204,5 @@ def _scaled(found: Interval, factor: float) -> Interval:
     return Interval(found.value * factor, times(found.low), times(found.high))
 
 
-def _estimate(found: Interval) -> Estimate:
-    return Estimate(value=_finite(found.value), low=_finite(found.low), high=_finite(found.high))
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
-
-
 def _or_inf(value: float | None) -> float:
     return float("inf") if value is None else value
-
-
-def _verdict(
-    rows: Sequence[ArmRow],
-    saved: Sequence[SavedRow],
-    missing: Sequence[str],
-    n_done: int,
-    task: dict[str, Any],
-    is_curve: bool,
-) -> list[str]:
-    """Sentences: what is missing, a baseline that wins, then what each pre-trained arm gains."""
-    said = []
-    if missing:
-        said.append(
-            f"Not finished: {len(missing)} of {len(missing) + n_done} units are missing; what "
-            "follows may change."
-        )
-    if not rows:
-        return said
-    unit = f" {task['unit']}" if task["unit"] else ""
-    most = max(row.n_labels for row in rows)
-    last = [r for r in rows if r.value is not None and (not is_curve or r.n_labels == most)]
-    cheap = [row for row in last if row.kind in ("baseline", "probe")]
-    networks = [row for row in last if row.kind in ("scratch", "pretrained")]
-    if cheap and networks:
-        best, network = min(cheap, key=_value), min(networks, key=_value)
-        if _value(best) <= _value(network):
-            said.append(
-                f"A cheap {best.kind} wins: {best.arm} has {task['metric']} {best.value:.4g}"
-                f"{unit}, the best network ({network.arm}) {network.value:.4g}{unit}."
-            )
-    for row in last:
-        if row.kind == "pretrained" and row.verdict:
-            said.append(f"{row.arm}, beside its from-scratch twin: {row.verdict}.")
-    for one in saved:
-        if one.needed.value is None:
-            text = "does not reach, within what was measured,"
-        elif one.needed.value == 0:
-            text = "needs fewer labels than the fewest that were measured for"
-        else:
-            text = f"needs {one.needed.value:.0f} labels for"
-        said.append(f"{one.arm} {text} the error that its twin has with {one.n_labels}.")
-    if cheap and networks and not any(text.startswith("A cheap") for text in said):
-        best = min(cheap, key=_value)
-        said.append(f"The best cheap {best.kind}, {best.arm}, has {best.value:.4g}{unit}.")
-    return said
-
-
-def _value(row: ArmRow) -> float:
-    return _or_inf(row.value)

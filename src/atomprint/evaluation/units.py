@@ -18,6 +18,7 @@ import filelock
 import torch
 
 from atomprint.evaluation.arms import Arm, Fitted, Progress, without_labels
+from atomprint.evaluation.energy import EnergyMeter
 from atomprint.evaluation.protocols import Case
 from atomprint.evaluation.runs import read_json
 from atomprint.ground.errors import DataError, UsageError
@@ -127,7 +128,8 @@ def _measured(
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     started, cpu_started = time.perf_counter(), time.process_time()
-    fitted = unit.arm.fit_predict(train, without_labels(test), target, unit.case.seed, progress)
+    with EnergyMeter() as meter:
+        fitted = unit.arm.fit_predict(train, without_labels(test), target, unit.case.seed, progress)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     wanted = labels_of(test, target.name, "crystal", 1 if target.is_class else target.size)
     if len(fitted.predicted) != len(test):
@@ -150,6 +152,7 @@ def _measured(
         "held_out": _held_out(fitted),
         "seconds": round(seconds, 3),
         "cpu_seconds": round(cpu_seconds, 3),
+        "energy": meter.to_dict(),
         **_memory(),
         "n_parameters": fitted.n_parameters,
         "about": fitted.about,
