@@ -1,13 +1,10 @@
 """Dividing crystals into training, validation and test parts, the same way every time."""
 
 import hashlib
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from atomprint.data.grouping import By, groups_of
 from atomprint.ground.errors import DataError, UsageError
@@ -107,13 +104,6 @@ def split(
         valid=_indices(parts["valid"], groups),
         test=_indices(parts["test"], groups),
     )
-
-
-def reduced_composition(crystal: Crystal) -> tuple[tuple[int, int], ...]:
-    """Atomic numbers and how many of each, divided by the greatest common divisor."""
-    numbers, counts = np.unique(crystal.numbers, return_counts=True)
-    divisor = math.gcd(*counts.tolist())
-    return tuple(zip(numbers.tolist(), (counts // divisor).tolist(), strict=True))
 
 
 def rank(text: str, seed: int) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-LEVELS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+from atomprint.evaluation.intervals import LEVELS, Array, Conformal, reliability
+
 N_BINS = 10
 
 
@@ -34,11 +35,10 @@ class Point:
 def calibration(units: Sequence[dict[str, Any]], is_class: bool) -> list[Point]:
     """Stated confidence against what was found, over all units of an arm.
 
-    Numbers: prediction +- q, with q the ceil((n + 1) level)-th smallest of the n absolute errors on
-    the unit's own held-out crystals (split conformal prediction, Lei et al., J. Am. Stat. Assoc.
-    113, 1094, 2018). Held-out crystals of a network also chose its learning rate and its step, so
-    that a little less coverage than stated is to be expected. Classes: the probability of the
-    class that was said, in ten bins.
+    Numbers: intervals from the errors on the unit's own held-out crystals, see
+    :mod:`atomprint.evaluation.intervals`. Held-out crystals of a network also chose its learning
+    rate and its step, so that a little less coverage than stated is to be expected. Classes: the
+    probability of the class that was said, in ten bins.
 
     Parameters
     ----------
@@ -56,30 +56,29 @@ def calibration(units: Sequence[dict[str, Any]], is_class: bool) -> list[Point]:
 
 
 def _intervals(units: Sequence[dict[str, Any]]) -> list[Point]:
+    parts = []
+    for unit in units:
+        if unit["held_out"] is not None and unit["held_out"]["wanted"]:
+            parts.append((Conformal.fit(*_columns(unit["held_out"])), *_columns(unit)))
     found = []
     for level in LEVELS:
         inside: list[bool] = []
         widths: list[float] = []
-        for unit in units:
-            if unit["held_out"] is None:
-                continue
-            held_out = np.sort(_wrong(unit["held_out"]))
-            # The small number keeps 0.9 * 10 from becoming 10 instead of 9.
-            rank = int(np.ceil((len(held_out) + 1) * level - 1e-9))
-            if rank > len(held_out):
-                continue
-            width = held_out[rank - 1]
-            inside += (_wrong(unit) <= width).tolist()
-            widths += [float(width)] * len(unit["wanted"])
+        for conformal, predicted, wanted in parts:
+            width = float(conformal.quantile(level)[0])
+            if np.isfinite(width):
+                inside += (np.abs(predicted - wanted)[:, 0] <= width).tolist()
+                widths += [width] * len(wanted)
         if inside:
-            share, width = float(np.mean(inside)), float(np.mean(widths))
-            found.append(Point(level, share, width, len(inside)))
+            share, mean_width = float(np.mean(inside)), float(np.mean(widths))
+            found.append(Point(level, share, mean_width, len(inside)))
     return found
 
 
-def _wrong(part: dict[str, Any]) -> Any:
-    wanted = np.array(part["wanted"], dtype=float)[:, 0]
-    return np.abs(np.array(part["predicted"], dtype=float)[:, 0] - wanted)
+def _columns(part: dict[str, Any]) -> tuple[Array, Array]:
+    """Predictions and labels, ``(n, 1)`` each."""
+    predicted, wanted = (np.array(part[key], dtype=float) for key in ("predicted", "wanted"))
+    return predicted[:, :1], wanted[:, :1]
 
 
 def _classes(units: Sequence[dict[str, Any]]) -> list[Point]:
@@ -87,11 +86,5 @@ def _classes(units: Sequence[dict[str, Any]]) -> list[Point]:
         return []
     probabilities = np.concatenate([np.array(unit["predicted"], dtype=float) for unit in units])
     classes = np.concatenate([np.array(unit["wanted"], dtype=float)[:, 0] for unit in units])
-    right = probabilities.argmax(1) == classes
-    said = probabilities.max(1)
-    bins = np.minimum((said * N_BINS).astype(int), N_BINS - 1)
-    return [
-        Point(float(said[at].mean()), float(right[at].mean()), None, int(at.sum()))
-        for at in (bins == b for b in range(N_BINS))
-        if at.any()
-    ]
+    table, _ = reliability(probabilities, classes, N_BINS)
+    return [Point(row.stated, row.right, None, row.n) for row in table]
