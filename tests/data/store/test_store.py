@@ -116,9 +116,13 @@ def test_an_id_stands_for_one_crystal_also_across_shards(tmp_path):
 
 def test_an_error_commits_nothing(tmp_path):
     rows = crystals(8)
-    with pytest.raises(RuntimeError), StoreWriter(tmp_path / "s", shard_crystals=3) as writer:
-        writer.extend(rows)
+
+    def broken():
+        yield from rows
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), StoreWriter(tmp_path / "s", shard_crystals=3) as writer:
+        writer.extend(broken())
     assert len(Store(tmp_path / "s")) == 6  # two whole shards; the rest was never committed
 
 

@@ -1,7 +1,7 @@
 """Crystals as flat arrays of a shard, and back."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,12 @@ def _pack_label(
     return list(shape)
 
 
-def unpack(arrays: dict[str, AnyArray], labels: dict[str, Any], row: int, source: str) -> Crystal:
+def unpack(
+    arrays: dict[str, AnyArray],
+    labels: Mapping[str, tuple[str, list[int] | None]],
+    row: int,
+    source: str,
+) -> Crystal:
     """Crystal of a row of a shard.
 
     Parameters
@@ -97,7 +102,7 @@ def unpack(arrays: dict[str, AnyArray], labels: dict[str, Any], row: int, source
     arrays
         Of the shard.
     labels
-        What its header says of labels; only these are given.
+        Those wanted: of each its column, and the shape of its rows, None of single numbers.
     row
         In the shard.
     source
@@ -105,14 +110,14 @@ def unpack(arrays: dict[str, AnyArray], labels: dict[str, Any], row: int, source
     """
     start, stop = _bounds(arrays["atom_stops"], row)
     found: dict[str, LabelValue] = {}
-    for name, tail in labels.items():
-        column = arrays[LABEL + name]
+    for name, (at, tail) in labels.items():
+        column = arrays[LABEL + at]
         if tail is None:
             value = float(column[row])
             if value == value:
                 found[name] = value
             continue
-        first, last = _bounds(arrays[f"{LABEL}{name}:stops"], row)
+        first, last = _bounds(arrays[f"{LABEL}{at}:stops"], row)
         if last > first:
             found[name] = column[first:last].reshape(-1, *tail).astype(np.float64)
     return Crystal(

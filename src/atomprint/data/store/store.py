@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError
 
 from atomprint.data.selection import Measured, Selection
+from atomprint.data.store.columns import YEARS
 from atomprint.data.store.layout import (
     SUFFIX,
     AnyArray,
@@ -46,6 +47,7 @@ class Description(Settings):
     exact: bool = Field(False, description="whether geometry is kept in float64")
     units: dict[str, str] = Field(default_factory=dict, description="of labels, by name")
     not_labels: tuple[str, ...] = Field((), description="columns that turned out to be text")
+    dates: tuple[str, ...] = Field((), description="labels that are dates, in years")
     provenance: tuple[Provenance, ...] = Field((), description="where the crystals are from")
     inputs: str = Field("", description="hash of the files that an unfinished conversion reads")
     complete: bool = Field(True, description="whether a conversion into it has ended")
@@ -115,20 +117,32 @@ class Store(Measured):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.description = read_description(self.path)
-        self._files = shard_paths(self.path)
         try:
-            self._headers: list[Header] = [read_header(file) for file in self._files]
+            found = [(file, read_header(file)) for file in shard_paths(self.path)]
         except DamagedShard as error:
             raise DamagedShard(
                 f"{error}; repair the store with: atomprint data validate {self.path} --repair"
             ) from None
+        # A shard without crystals only says what was left out.
+        self._files = [file for file, header in found if header.n_crystals]
+        self._headers = [header for _, header in found if header.n_crystals]
         self._stops = np.cumsum([header.n_crystals for header in self._headers], dtype=np.int64)
         self._arrays: dict[int, dict[str, AnyArray]] = {}
-        hidden = set(self.description.not_labels)
-        self._labels = [
-            {name: tail for name, tail in header.about["labels"].items() if name not in hidden}
-            for header in self._headers
-        ]
+        self._labels = [self._labels_of(header) for header in self._headers]
+
+    def _labels_of(self, header: Header) -> dict[str, tuple[str, list[int] | None]]:
+        """Labels of a shard: the column of each, and the shape of its rows."""
+        described = self.description
+        columns: dict[str, Any] = header.about["labels"]
+        found: dict[str, tuple[str, list[int] | None]] = {}
+        for name, tail in columns.items():
+            if name.endswith(YEARS):
+                label = name[: -len(YEARS)]
+                if label in described.dates:
+                    found[label] = (name, tail)
+            elif name not in described.not_labels and name not in described.dates:
+                found[name] = (name, tail)
+        return found
 
     def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
         """Send the path: the other process maps the files itself."""

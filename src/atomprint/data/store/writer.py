@@ -109,10 +109,11 @@ class StoreWriter:
         self._seen = SeenIds()
         self._number = 0
         for file in shard_paths(self.path):
-            arrays = map_arrays(file, read_header(file))
-            self._seen.add_all(arrays["id_hashes"])
+            header = read_header(file)
+            if header.n_crystals:
+                self._seen.add_all(map_arrays(file, header)["id_hashes"])
             self._number = int(file.name[: -len(SUFFIX)]) + 1
-        for left in (self.path / SHARDS).glob(".*.part"):
+        for left in self.path.rglob(".*.part"):
             left.unlink(missing_ok=True)
 
     def __enter__(self) -> "StoreWriter":
@@ -144,6 +145,12 @@ class StoreWriter:
         DataError
             If the store has a crystal of this id.
         """
+        self.hold(crystal)
+        if self.full:
+            self.commit()
+
+    def hold(self, crystal: Crystal) -> None:
+        """Add a crystal that waits for a call of :meth:`commit`, however many there are."""
         if not self._seen.add(hash_id(crystal.id)):
             raise DataError(
                 f"{crystal.source or self.path}: the id {crystal.id!r} is in the store already; "
@@ -151,13 +158,16 @@ class StoreWriter:
             )
         self._crystals.append(crystal)
         self._n_atoms += crystal.n_atoms
-        if self.full:
-            self.commit()
 
     def extend(self, crystals: Iterable[Crystal]) -> None:
         """Add crystals one after the other."""
         for crystal in crystals:
             self.add(crystal)
+
+    @property
+    def n_waiting(self) -> int:
+        """Crystals that are not committed yet."""
+        return len(self._crystals)
 
     @property
     def full(self) -> bool:

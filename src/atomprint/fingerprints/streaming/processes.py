@@ -7,6 +7,7 @@ from multiprocessing import get_context
 
 from atomprint.fingerprints.streaming.job import Job, Part, PartInfo, job_text, make_part_of
 from atomprint.ground.errors import AtomprintError
+from atomprint.ground.processes import end_with_parent
 
 # Parts in work or waiting, for each process: one to compute, one to begin with at once.
 _AHEAD = 2
@@ -29,7 +30,9 @@ def on_processes(
     def compute(parts: Iterator[Part]) -> Iterator[tuple[PartInfo, bytes]]:
         jobs: dict[Future[bytes], PartInfo] = {}
         # Not forked: a fork of a process with threads may hang.
-        with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            n_workers, mp_context=get_context("spawn"), initializer=end_with_parent
+        ) as pool:
             try:
                 for part in parts:
                     jobs[pool.submit(make_part_of, text, part)] = part.info

@@ -101,14 +101,8 @@ class _Reader:
 
     def add_labels(self, path: Path) -> None:
         """Add the table of labels that the user named."""
-        if not path.is_file():
-            raise UsageError(f"{str(path)!r}, the table of labels, does not exist")
-        entry = Entry(str(path), "table", True, path, lambda: path.open("rb"))
-        self.tables = [table for table in self.tables if table.name != entry.name]
-        try:
-            self.tables.append(read_table(entry, self.id_column))
-        except Refused as refusal:
-            raise UsageError(f"{path}: {refusal.reason}") from None
+        table = named_table(path, self.id_column)
+        self.tables = [*(t for t in self.tables if t.name != table.name), table]
 
     def _add_table(self, entry: Entry, scope: str) -> None:
         try:
@@ -211,6 +205,23 @@ class _Reader:
             )
             notes.append(f"files of other types passed over: {listed}")
         return ReadResult(crystals, self.problems + problems, units, notes)
+
+
+def named_table(path: Path, id_column: str | None) -> Table:
+    """Read the table of labels that the user named.
+
+    Raises
+    ------
+    UsageError
+        If it does not exist or is no table.
+    """
+    if not path.is_file():
+        raise UsageError(f"{str(path)!r}, the table of labels, does not exist")
+    entry = Entry(str(path), "table", True, path, lambda: path.open("rb"))
+    try:
+        return read_table(entry, id_column)
+    except Refused as refusal:
+        raise UsageError(f"{path}: {refusal.reason}") from None
 
 
 def until_broken(records: Iterable[Record | Refused]) -> Iterator[Record | Refused]:

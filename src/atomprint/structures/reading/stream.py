@@ -4,15 +4,23 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from atomprint.ground.errors import AtomprintError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.checks import build_crystal
 from atomprint.structures.reading.files import Entry, PathInput, find_files
-from atomprint.structures.reading.read import BROKEN, open_entry, unreadable, until_broken
+from atomprint.structures.reading.labels import Table, join, read_table
+from atomprint.structures.reading.read import (
+    BROKEN,
+    named_table,
+    open_entry,
+    unreadable,
+    until_broken,
+)
 from atomprint.structures.reading.result import NotCrystals, Problem, Record, Refused
 
 Place = tuple[int, int]
@@ -21,22 +29,42 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A crystal or a problem, and where to go on after it."""
+    """A crystal or a problem, and where to go on after it.
+
+    Attributes
+    ----------
+    item
+        The crystal, without labels, or what was left out.
+    file
+        That it is from.
+    after
+        Where reading stands then.
+    labels
+        Of the crystal, as its file and tables give them: numbers, text, arrays.
+    units
+        Of labels, where the crystal's file states them.
+    """
 
     item: Crystal | Problem
+    file: str
     after: Place
+    labels: dict[str, Any] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
 
 class CrystalStream:
     """Crystals of files, folders, patterns or archives, in the order of `read_crystals`.
 
-    The same crystals with the same ids as `read_crystals` gives, without labels; only their ids are
-    kept (a second crystal of the same id is left out). Use as a context: archives stay open.
+    The same crystals with the same ids as `read_crystals` gives, their labels apart and as they
+    stand in the files; only ids are kept (a second crystal of the same id is left out). Use as a
+    context: archives stay open.
 
     Parameters
     ----------
-    paths
+    paths, labels, id_column
         See `read_crystals`.
+    check_ids
+        Whether a second crystal of an id is left out; if not, nothing at all is kept.
 
     Raises
     ------
@@ -51,12 +79,35 @@ class CrystalStream:
         How many files there are.
     """
 
-    def __init__(self, paths: PathInput | Sequence[PathInput]) -> None:
+    def __init__(
+        self,
+        paths: PathInput | Sequence[PathInput],
+        labels: PathInput | None = None,
+        id_column: str | None = None,
+        *,
+        check_ids: bool = True,
+    ) -> None:
         self._stack = ExitStack()
         self._inventory = find_files(paths, self._stack)
         self._ids: set[str] = set()
+        self._check_ids = check_ids
+        self._id_column = id_column
         self.problems = list(self._inventory.problems)
+        self.tables: list[Table] = []
+        for entry in self._inventory.tables:
+            self._add_table(entry, entry.name[: -len("id_prop.csv")])
+        if labels is not None:
+            self.tables = [t for t in self.tables if t.name != str(labels)]
+            self.tables.append(named_table(Path(labels), id_column))
         self.n_files = len(self._inventory.entries)
+
+    def _add_table(self, entry: Entry, scope: str) -> None:
+        try:
+            self.tables.append(read_table(entry, None, scope))
+        except Refused as refusal:
+            self.problems.append(Problem(entry.name, "", refusal.reason, "label"))
+        except BROKEN as error:
+            self.problems.append(Problem(entry.name, "", f"cannot be read ({error})", "label"))
 
     def __enter__(self) -> "CrystalStream":
         """Hand on the stream."""
@@ -76,7 +127,19 @@ class CrystalStream:
                 status = Path(file).stat()
                 sizes[file] = (status.st_size, status.st_mtime_ns)
             found.append((entry.name, *sizes[file]))
-        return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
+        rows = [sorted(table.rows.items()) for table in self.tables]
+        known = [found, self._id_column, rows] if rows or self._id_column else found
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+    def parallel(self) -> bool:
+        """Whether the files are many and on disk, so that processes can share them."""
+        entries = self._inventory.entries
+        return len(entries) > 1 and all(entry.path is not None for entry in entries)
+
+    def read_files(self, numbers: Iterable[int]) -> Iterator[Read]:
+        """Read some files, whole, by their numbers."""
+        for number in numbers:
+            yield from self._read_file(self._inventory.entries[number], number, 0)
 
     def read(self, start: Place = (0, 0), known_ids: Iterable[str] = ()) -> Iterator[Read]:
         """Read on from a place.
@@ -99,8 +162,11 @@ class CrystalStream:
         refusal: Refused | None = None
         try:
             with ExitStack() as stack:
-                records = until_broken(open_entry(entry, None, stack).records)
-                yield from self._read_records(entry, records, number, skip)
+                found = open_entry(entry, self._id_column, stack)
+                records = until_broken(found.records)
+                for read in self._read_records(entry, records, number, skip):
+                    # Some formats know their units only once they are being read.
+                    yield replace(read, units=found.units) if found.units else read
         except Refused as refused:
             refusal = refused
         except NotCrystals as other:
@@ -115,7 +181,8 @@ class CrystalStream:
             reason = f"cannot be read (unexpected {type(error).__name__}: {error}; please report)"
             refusal = Refused("broken", reason)
         if refusal is not None:
-            yield Read(Problem(entry.name, usual_id, refusal.reason, refusal.kind), end)
+            problem = Problem(entry.name, usual_id, refusal.reason, refusal.kind)
+            yield Read(problem, entry.name, end)
 
     def _read_records(
         self, entry: Entry, records: Iterator[Record | Refused], number: int, skip: int
@@ -131,12 +198,12 @@ class CrystalStream:
         for record in (first, second):
             if record is not None:
                 place += 1
-                yield Read(self._crystal(entry, record, alone), (number, place))
+                yield self._crystal(entry, record, alone, (number, place))
         for record in records:
             place += 1
-            yield Read(self._crystal(entry, record, alone), (number, place))
+            yield self._crystal(entry, record, alone, (number, place))
 
-    def _crystal(self, entry: Entry, record: Record | Refused, alone: bool) -> Crystal | Problem:
+    def _crystal(self, entry: Entry, record: Record | Refused, alone: bool, after: Place) -> Read:
         mark = "" if alone or not record.index else f"#{record.index}"
         # A file that breaks off is refused as a file, not as a record with an id.
         whole_file = isinstance(record, Refused) and not record.index and not alone
@@ -148,9 +215,14 @@ class CrystalStream:
                 raise Refused("duplicate", f"the id {id!r} was read before")
             crystal = build_crystal(replace(record, id=id, labels={}), entry.name + mark)
         except Refused as refusal:
-            return Problem(entry.name, id, refusal.reason, refusal.kind)
-        self._ids.add(id)
-        return crystal
+            # The labels of a refused crystal are accounted for with it.
+            join(self.tables, entry.name, id, entry.stem, {})
+            return Read(Problem(entry.name, id, refusal.reason, refusal.kind), entry.name, after)
+        if self._check_ids:
+            self._ids.add(id)
+        stem = entry.stem if alone else None
+        labels = join(self.tables, entry.name, id, stem, record.labels)
+        return Read(crystal, entry.name, after, labels)
 
 
 def _file_on_disk(entry: Entry) -> str:

@@ -1,0 +1,324 @@
+"""From any files to a store, in bounded memory, by several processes, through kills.
+
+A shard is the unit of progress: its header says where reading stands after it and what was left
+out on the way, so that the one rename that commits its crystals commits all of that too. Going on
+means reading the last header. Cuts between shards depend on the crystals alone, so that the result
+is the same however often it was interrupted.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+from atomprint.data.store.columns import Columns, merged
+from atomprint.data.store.layout import read_header
+from atomprint.data.store.store import (
+    Provenance,
+    Store,
+    is_store,
+    read_description,
+    shard_paths,
+)
+from atomprint.data.store.writer import SHARD_ATOMS, SHARD_CRYSTALS, StoreWriter, write_text
+from atomprint.ground.errors import AtomprintError, DataError, UsageError
+from atomprint.ground.processes import end_with_parent
+from atomprint.structures.reading.files import PathInput
+from atomprint.structures.reading.result import Problem
+from atomprint.structures.reading.stream import CrystalStream, Place, Read
+
+QUARANTINE = "quarantine.jsonl"
+Progress = Callable[[int, int, dict[str, float]], None]
+_FILES_A_TASK = 32
+_AHEAD = 3
+_MOST_PROBLEMS = 20_000
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion gave.
+
+    Attributes
+    ----------
+    store
+        The store.
+    problems
+        What was left out: all of it stands in ``quarantine.jsonl``.
+    notes
+        Sentences for people.
+    resumed
+        Crystals that an earlier, interrupted conversion had committed.
+    """
+
+    store: Store
+    problems: list[Problem]
+    notes: list[str] = field(default_factory=list)
+    resumed: int = 0
+
+
+def convert(
+    paths: PathInput | Sequence[PathInput],
+    out: str | Path,
+    *,
+    labels: PathInput | None = None,
+    id_column: str | None = None,
+    exact: bool = False,
+    workers: int = 1,
+    strict: bool = False,
+    provenance: Sequence[Provenance] = (),
+    shard_atoms: int = SHARD_ATOMS,
+    shard_crystals: int = SHARD_CRYSTALS,
+    progress: Progress | None = None,
+) -> Converted:
+    """Write crystals and labels of any files into a store.
+
+    Interrupted at any moment, the same call goes on: no crystal is lost or doubled, and the store
+    is the same as if nothing had happened. Bad records are left out and listed, with file, id and
+    reason, in the store's ``quarantine.jsonl``.
+
+    Parameters
+    ----------
+    paths, labels, id_column
+        See :func:`atomprint.structures.reading.read_crystals`.
+    out
+        The store's folder.
+    exact
+        Keep geometry in float64.
+    workers
+        Processes that read files, where there are many files on disk; 1 reads in this one.
+    strict
+        Refuse if anything is left out.
+    provenance
+        Where the crystals are from.
+    shard_atoms, shard_crystals
+        A shard is closed by the first of these that is reached.
+    progress
+        Called as ``progress(n_files_done, n_files, numbers)``.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to read, or the store holds something else or cannot be written.
+    DataError
+        If no crystal could be read, or two files state different units of a label; with
+        ``strict``, if anything is wrong.
+    """
+    if workers < 1:
+        raise UsageError(f"workers={workers} is not above 0; leave it out for one")
+    out = Path(out)
+    with CrystalStream(paths, labels, id_column, check_ids=False) as stream:
+        inputs = stream.key()
+        if is_store(out):
+            old = read_description(out)
+            if old.inputs != inputs:
+                raise UsageError(
+                    f"{out}: is a store made of other files (or the files have changed); choose "
+                    "another --out, and join stores with: atomprint data merge"
+                )
+            if old.complete:
+                problems = list(read_quarantine(out))
+                store = Store(out)
+                return Converted(store, problems, ["was complete already"], len(store))
+        # An interruption before the first description leaves an empty folder: it is started anew.
+        with StoreWriter(
+            out, exact=exact, provenance=provenance, shard_atoms=shard_atoms,
+            shard_crystals=shard_crystals,
+        ) as writer:  # fmt: skip
+            writer.describe(inputs=inputs, complete=False)
+            job = _Conversion(stream, writer, strict, progress or _ignore)
+            reads = (
+                _on_processes(paths, labels, id_column, stream.n_files, job.start, workers)
+                if workers > 1 and stream.parallel()
+                else stream.read(job.start)
+            )
+            job.run(reads)
+            notes, problems = job.finish()
+    store = Store(out)
+    if not len(store):
+        first = f": {problems[0]}" if problems else ""
+        raise DataError(f"{out}: no crystal could be read{first}")
+    return Converted(store, problems, notes, job.resumed)
+
+
+def read_quarantine(path: Path) -> Iterator[Problem]:
+    """What was left out of a store."""
+    file = Path(path) / QUARANTINE
+    if file.is_file():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            yield Problem(**json.loads(line))
+
+
+def _ignore(done: int, total: int, numbers: dict[str, float]) -> None:
+    """Take progress and do nothing."""
+
+
+class _Conversion:
+    """Crystals from a stream into a writer, from where the last shard stands."""
+
+    def __init__(
+        self, stream: CrystalStream, writer: StoreWriter, strict: bool, progress: Progress
+    ) -> None:
+        self.stream, self.writer, self.strict, self.progress = stream, writer, strict, progress
+        self.start: Place = (0, 0)
+        self.resumed = 0
+        self.units: dict[str, tuple[str, str]] = {}
+        known = Columns()
+        for path in shard_paths(writer.path):
+            about = read_header(path).about
+            self.start = (int(about["after"][0]), int(about["after"][1]))
+            self.resumed += int(about["n_crystals"])
+            known.add(about["columns"])
+            self._add_units(about["units"], "the store")
+        self.columns = known.follow()
+        self.problems: list[Problem] = []
+        self.n_crystals = self.resumed
+
+    def run(self, reads: Iterator[Read]) -> None:
+        """Read to the end."""
+        place = self.start
+        for read in reads:
+            self._take(read)
+            place = read.after
+            if self.writer.full or len(self.problems) >= _MOST_PROBLEMS:
+                self._commit(place)
+            self.progress(place[0], self.stream.n_files, {"crystals": self.n_crystals})
+        self._commit((self.stream.n_files, 0))
+
+    def _take(self, read: Read) -> None:
+        item = read.item
+        if not isinstance(item, Problem) and item.id in self.writer:
+            reason = f"the id {item.id!r} was read before"
+            item = Problem(read.file, item.id, reason, "duplicate")
+        if isinstance(item, Problem):
+            if self.strict:
+                raise DataError(str(item))
+            self.problems.append(item)
+            return
+        self._add_units(read.units, read.file)
+        labels = self.columns.settle(read.labels, item.n_atoms, read.file, item.id)
+        self.writer.hold(item.with_labels(labels))
+        self.n_crystals += 1
+
+    def _add_units(self, units: Mapping[str, str], where: str) -> None:
+        for name, unit in units.items():
+            if not unit:
+                continue
+            known, first = self.units.setdefault(name, (unit, where))
+            if known != unit:
+                raise DataError(
+                    f"label {name!r} is in {known} in {first} and in {unit} in {where}; "
+                    "convert one of them"
+                )
+
+    def _commit(self, after: Place) -> None:
+        if not self.writer.n_waiting and not self.problems:
+            return
+        self.writer.commit(
+            {
+                "after": list(after),
+                "problems": [asdict(problem) for problem in self.problems],
+                "columns": self.columns.to_plain(),
+                "units": {name: unit for name, (unit, _) in self.units.items()},
+            }
+        )
+        self.columns = self.columns.follow()
+        self.problems = []
+
+    def finish(self) -> tuple[list[str], list[Problem]]:
+        """Decide what the labels are, and write down what was left out."""
+        headers = [read_header(path).about for path in shard_paths(self.writer.path)]
+        decision = merged(about["columns"] for about in headers).decide()
+        problems = [*self.stream.problems]
+        problems += [Problem(**problem) for about in headers for problem in about["problems"]]
+        problems += decision.problems
+        for table in self.stream.tables:
+            problems += table.problems
+            problems += [
+                Problem(table.name, key, "no crystal has this id", "label")
+                for key in table.rows
+                if key not in table.used
+                and key not in self.writer
+                and _stem(key) not in self.writer
+            ]
+        if self.strict and problems:
+            raise DataError(str(problems[0]))
+        lines = [json.dumps(asdict(problem), ensure_ascii=False) for problem in problems]
+        write_text(self.writer.path / QUARANTINE, "".join(f"{line}\n" for line in lines))
+        units = {name: unit for name, (unit, _) in self.units.items()}
+        self.writer.describe(
+            units={**self.writer.description.units, **units},
+            not_labels=decision.not_labels,
+            dates=decision.dates,
+            complete=True,
+        )
+        return decision.notes, problems
+
+
+def _stem(key: str) -> str:
+    """A table may name files instead of ids."""
+    return key.rpartition(".")[0] or key
+
+
+def _on_processes(
+    paths: PathInput | Sequence[PathInput],
+    labels: PathInput | None,
+    id_column: str | None,
+    n_files: int,
+    start: Place,
+    n_workers: int,
+) -> Iterator[Read]:
+    """Read files on several processes, in the files' order; few are ahead of what is taken."""
+    several = [paths] if isinstance(paths, str | Path) or not isinstance(paths, Sequence) else paths
+    inputs = tuple(str(path) for path in several)
+    numbers = iter(range(start[0], n_files))
+    waiting: deque[Future[list[Read]]] = deque()
+    # Not forked: a fork of a process with threads may hang.
+    with ProcessPoolExecutor(
+        n_workers, mp_context=get_context("spawn"), initializer=end_with_parent
+    ) as pool:
+
+        def submit() -> None:
+            task = list(islice(numbers, _FILES_A_TASK))
+            if task:
+                named = None if labels is None else str(labels)
+                waiting.append(pool.submit(_read_files, inputs, named, id_column, task))
+
+        try:
+            for _ in range(_AHEAD * n_workers):
+                submit()
+            while waiting:
+                reads = waiting.popleft().result()
+                submit()
+                for read in reads:
+                    # The first file may have been read in part.
+                    if read.after > start:
+                        yield read
+        except BrokenProcessPool:
+            raise AtomprintError(
+                "a worker process was killed, perhaps for memory; what is done is kept: give the "
+                "same command again, with fewer workers"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@lru_cache(maxsize=1)
+def _stream_of(paths: tuple[str, ...], labels: str | None, id_column: str | None) -> CrystalStream:
+    """Find the files, once a process."""
+    return CrystalStream(list(paths), labels, id_column, check_ids=False)
+
+
+def _read_files(
+    paths: tuple[str, ...], labels: str | None, id_column: str | None, numbers: list[int]
+) -> list[Read]:
+    """Read some files; what worker processes run."""
+    return [
+        replace(read, units=dict(read.units))
+        for read in _stream_of(paths, labels, id_column).read_files(numbers)
+    ]
