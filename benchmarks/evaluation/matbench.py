@@ -18,8 +18,9 @@ from atomprint.training.run import environment
 
 OUT = Path(__file__).parents[1] / "results" / "evaluation" / "matbench.json"
 KEPT = (
-    "arm", "kind", "n_labels", "n_splits", "value", "interval", "spread", "values", "gain", "n_won",
-    "verdict", "seconds", "cpu_seconds", "seconds_per_crystal", "joules", "peak_mib", "n_parameters",
+    "arm", "kind", "n_labels", "n_splits", "value", "interval", "spread", "values", "gain",
+    "n_won", "verdict", "seconds", "cpu_seconds", "seconds_per_crystal", "joules", "peak_mib",
+    "n_parameters",
 )  # fmt: skip
 
 

@@ -65,6 +65,7 @@ def evaluate(
     *,
     settings: "EvaluateSettings | None" = None,
     n_workers: int = 1,
+    ray: str | None = None,
     progress: Progress | None = None,
     **chosen: Any,
 ) -> "Summary":
@@ -80,6 +81,8 @@ def evaluate(
         Protocol, competitors, fine-tuning.
     n_workers
         Processes that share the units.
+    ray
+        Address of a Ray cluster that does them; needs ``atomprint[ray]``.
     progress
         See the module.
     **chosen
@@ -106,7 +109,11 @@ def evaluate(
     write_about(evaluation, folder)
     evaluation.extra.update(beside_corpora(evaluation, arguments["sources"], folder, progress))
     write_about(evaluation, folder)
-    if n_workers > 1:
+    if ray is not None:
+        from atomprint.evaluation.on_ray import run_on_ray
+
+        run_on_ray(evaluation, folder, ray, progress)
+    elif n_workers > 1:
         run_in_processes(prepare, arguments, folder, n_workers)
     run(evaluation, folder, progress)
     return summarize_evaluation(folder)

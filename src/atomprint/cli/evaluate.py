@@ -97,6 +97,13 @@ def evaluate(
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, help="Processes that share the units.")
     ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A Ray cluster does the units: auto, local, ray://host:10001.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the units, estimate the time, do nothing.")
     ] = False,
@@ -135,12 +142,13 @@ def evaluate(
             "corpus": corpus,
             "device": device,
         }
+        others: dict[str, Any] = {"n_workers": workers, "ray": ray}
         if dry_run:
             plan = api.plan_evaluation(out, sources, settings=settings, **chosen)
         else:
             try:
                 summary = api.evaluate(
-                    out, sources, settings=settings, n_workers=workers, progress=bars, **chosen
+                    out, sources, settings=settings, progress=bars, **others, **chosen
                 )
             except KeyboardInterrupt:
                 raise Interrupted(

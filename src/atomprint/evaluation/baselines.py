@@ -12,6 +12,7 @@ from atomprint.evaluation.arms import Arm, ArmKind, Array, Fitted, Progress
 from atomprint.evaluation.composition import composition_features
 from atomprint.evaluation.composition import names as composition_names
 from atomprint.evaluation.features import CACHE
+from atomprint.evaluation.magpie import magpie_features, matminer_is_here, matminer_version
 from atomprint.evaluation.regressors import MAX_KERNEL_ROWS, RegressorName, grid_of, tune
 from atomprint.fingerprints.ead import EADSettings
 from atomprint.ground.errors import DataError, UsageError
@@ -19,7 +20,7 @@ from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
 from atomprint.training.predict import labels_of
 
-FeatureKind = Literal["none", "composition", "fingerprints"]
+FeatureKind = Literal["none", "composition", "magpie", "fingerprints"]
 
 SOME = 100
 """Crystals that tell what predicting one takes."""
@@ -100,8 +101,8 @@ class Baseline(TableArm):
     name
         As people see it.
     features
-        ``none``; ``composition``, see :mod:`atomprint.evaluation.composition`; ``fingerprints``:
-        these and :data:`FINGERPRINT`.
+        ``none``; ``composition``, see :mod:`atomprint.evaluation.composition`; ``magpie``, see
+        :mod:`atomprint.evaluation.magpie`; ``fingerprints``: composition and :data:`FINGERPRINT`.
     regressor
         The model, see :mod:`atomprint.evaluation.regressors`.
     target
@@ -120,9 +121,12 @@ class Baseline(TableArm):
 
     def identity(self) -> dict[str, Any]:
         """Features, model, and all settings that are tried."""
+        own = self.source in ("composition", "fingerprints")
+        more = {"matminer": matminer_version()} if self.source == "magpie" else {}
         return {
             "features": self.source,
-            "columns": composition_names() if self.source != "none" else [],
+            **more,
+            "columns": composition_names() if own else [],
             "fingerprint": FINGERPRINT.model_dump(mode="json")
             if self.source == "fingerprints"
             else None,
@@ -135,6 +139,8 @@ class Baseline(TableArm):
         """Rows of crystals."""
         if self.source == "none":
             return np.zeros((len(crystals), 0))
+        if self.source == "magpie":
+            return CACHE.rows(f"magpie {matminer_version()}", crystals, magpie_features)
         rows = composition_features(crystals)
         if self.source == "fingerprints":
             rows = np.concatenate([rows, fingerprint_features(crystals)], axis=1)
@@ -158,7 +164,7 @@ def fingerprint_features(crystals: Sequence[Crystal]) -> Array:
 
 
 def baselines(target: Target) -> list[Arm]:
-    """The default set of baselines.
+    """The default set of baselines; the one with Magpie's statistics only where matminer is.
 
     Parameters
     ----------
@@ -167,9 +173,11 @@ def baselines(target: Target) -> list[Arm]:
     """
     constant = "class frequencies" if target.is_class else "mean or median"
     kernel = "logistic regression on a kernel" if target.is_class else "kernel ridge"
+    magpie = [Baseline("Magpie, random forest", "magpie", "forest", target)]
     return [
         Baseline(constant, "none", "constant", target),
         Baseline("composition, random forest", "composition", "forest", target),
+        *(magpie if matminer_is_here() else []),
         Baseline(f"fingerprints, {kernel}", "fingerprints", "kernel", target),
         Baseline("fingerprints, boosted trees", "fingerprints", "boosting", target),
     ]

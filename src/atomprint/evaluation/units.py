@@ -92,6 +92,43 @@ def is_done(unit: Unit, folder: Path, crystals: Sequence[Crystal], target: Targe
     return True
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A unit that nobody else does meanwhile; given back by writing its result, or without."""
+
+    path: Path
+    identity: str
+    lock: filelock.BaseFileLock
+
+    def write(self, result: dict[str, Any]) -> None:
+        """Write the result and give the unit back."""
+        write_json(self.path, result | {"identity": self.identity})
+        self.release()
+
+    def release(self) -> None:
+        """Give the unit back as it is."""
+        self.lock.release()
+
+
+def claim(unit: Unit, folder: Path, crystals: Sequence[Crystal], target: Target) -> Claim | None:
+    """Take a unit for oneself; None if another process is at it, or it is done."""
+    path = folder / "units" / unit.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return None
+    try:
+        if is_done(unit, folder, crystals, target):
+            lock.release()
+            return None
+    except BaseException:
+        lock.release()
+        raise
+    return Claim(path, unit.identity(crystals, target), lock)
+
+
 def do_unit(
     unit: Unit,
     folder: Path,
@@ -106,23 +143,26 @@ def do_unit(
     bool
         Whether its result is there now; False while another process works on it.
     """
-    path = folder / "units" / unit.file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path.with_suffix(".lock"))
+    claimed = claim(unit, folder, crystals, target)
+    if claimed is None:
+        return is_done(unit, folder, crystals, target)
     try:
-        with lock.acquire(blocking=False):
-            if not is_done(unit, folder, crystals, target):
-                result = _measured(unit, crystals, target, progress)
-                write_json(path, result | {"identity": unit.identity(crystals, target)})
-    except filelock.Timeout:
-        return False
+        claimed.write(measure(unit, crystals, target, progress))
+    finally:
+        claimed.release()
     return True
 
 
-def _measured(
-    unit: Unit, crystals: Sequence[Crystal], target: Target, progress: Progress | None
+def measure(
+    unit: Unit, crystals: Sequence[Crystal], target: Target, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Let the arm learn and predict, and write down what came of it and what it cost."""
+    """Let the arm learn and predict, and tell what came of it and what it cost.
+
+    Raises
+    ------
+    DataError
+        If the arm cannot do it.
+    """
     train = [crystals[i] for i in unit.case.train]
     test = [crystals[i] for i in unit.case.test]
     if torch.cuda.is_available():
