@@ -34,7 +34,7 @@ def test_every_limit_holds_and_nothing_is_lost():
         BatchSettings(max_atoms=40),
         BatchSettings(max_edges=1500),
     ):
-        batches = plan_batches(crystals, range(len(crystals)), 5.0, limits)
+        batches = list(plan_batches(crystals, range(len(crystals)), 5.0, limits))
         assert sorted(i for batch in batches for i in batch) == list(range(len(crystals)))
         for batch in batches:
             if len(batch) == 1:
@@ -47,7 +47,7 @@ def test_every_limit_holds_and_nothing_is_lost():
 def test_one_huge_cell_gets_a_batch_of_its_own():
     crystals = [*toy_crystals(5), huge(6), *toy_crystals(5, seed=1)]
     limits = BatchSettings(max_atoms=100)
-    batches = plan_batches(crystals, range(11), 5.0, limits)
+    batches = list(plan_batches(crystals, range(11), 5.0, limits))
     assert [5] in batches
     assert len(batches) == 3
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from atomprint.data.embedded import CORPUS
+from atomprint.data.load import load_crystals
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading import ReadResult, read_crystals
+from atomprint.structures.reading import ReadResult
 
 EMBEDDED = "embedded"
 """In place of a path: the generated crystals that come with the package."""
@@ -33,7 +34,7 @@ def read_data(
     paths: Any = data
     if str(data) == EMBEDDED and not Path(EMBEDDED).exists():
         paths = CORPUS
-    result = read_crystals(paths, labels=labels, strict=strict, progress=count)
+    result = load_crystals(paths, labels=labels, strict=strict, progress=count)
     if not result.crystals:
         first = f"; the first: {result.problems[0]}" if result.problems else ""
         raise DataError(f"{data}: no crystal could be read{first}")

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from atomprint.api.inputs import Data, PathInput, Progress, read_data
 from atomprint.api.settings import load_settings
 from atomprint.data.mixing import Corpus
+from atomprint.data.selection import Measured, pick, sizes_of
+from atomprint.data.store import Store, is_store
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import validate
 from atomprint.structures.crystal import Crystal
@@ -122,15 +125,25 @@ def pretrain(
 
 def _read_corpora(
     data: Data | Mixture, max_atoms: int | None, strict: bool, progress: Progress | None
-) -> tuple[list[Crystal] | dict[str, Corpus], list[Problem]]:
+) -> tuple[Sequence[Crystal] | dict[str, Corpus], list[Problem]]:
     """Crystals to pre-train on, without those that are too large: one corpus, or a mixture."""
     problems: list[Problem] = []
 
-    def read(one: Data, what: str) -> list[Crystal]:
-        result = read_data(one, None, strict, progress)
-        problems.extend(result.problems)
-        kept = [c for c in result.crystals if max_atoms is None or c.n_atoms <= max_atoms]
-        if result.crystals and not kept:
+    def read(one: Data, what: str) -> Sequence[Crystal]:
+        crystals: Sequence[Crystal]
+        if isinstance(one, Measured):
+            crystals = one
+        elif is_store(one):
+            # As large as it may be, it stays on disk.
+            crystals = Store(cast("PathInput", one))
+        else:
+            result = read_data(one, None, strict, progress)
+            problems.extend(result.problems)
+            crystals = result.crystals
+        kept: Sequence[Crystal] = crystals
+        if max_atoms is not None:
+            kept = pick(crystals, np.flatnonzero(sizes_of(crystals) <= max_atoms))
+        if len(crystals) and not len(kept):
             raise DataError(
                 f"{what}: no crystal has at most max_atoms = {max_atoms} atoms; raise max_atoms"
             )

@@ -1,15 +1,17 @@
 """From crystals to batches, bounded by crystals, atoms and edges, the same for a seed always."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from atomprint.data.mixing import Mix
+from atomprint.data.selection import sizes_of, volumes_of
 from atomprint.ground.errors import DataError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
@@ -66,33 +68,46 @@ def estimate_edges(crystal: Crystal, cutoff: float) -> float:
     return crystal.n_atoms**2 / crystal.volume * 4 / 3 * np.pi * cutoff**3
 
 
+def estimate_all_edges(crystals: Sequence[Crystal], cutoff: float) -> npt.NDArray[np.float64]:
+    """The same for many crystals, ``(n_crystals,)``, without making those of a store."""
+    n_atoms = sizes_of(crystals)
+    return n_atoms**2 / volumes_of(crystals) * 4 / 3 * np.pi * cutoff**3
+
+
 def plan_batches(
-    crystals: Sequence[Crystal], order: Sequence[int], cutoff: float, limits: BatchSettings
-) -> list[list[int]]:
-    """Cut an order of crystals into batches within the limits.
+    crystals: Sequence[Crystal], order: Iterable[int], cutoff: float, limits: BatchSettings
+) -> Iterator[list[int]]:
+    """Cut an order of crystals into batches within the limits, one after the other.
 
     A crystal that exceeds a limit by itself gets a batch of its own.
     """
-    batches: list[list[int]] = []
+    return _cut(sizes_of(crystals), estimate_all_edges(crystals, cutoff), order, limits)
+
+
+def _cut(
+    n_atoms: npt.NDArray[np.int64],
+    n_edges: npt.NDArray[np.float64],
+    order: Iterable[int],
+    limits: BatchSettings,
+) -> Iterator[list[int]]:
     current: list[int] = []
     atoms, edges = 0, 0.0
-    for index in order:
-        crystal = crystals[index]
-        more_edges = estimate_edges(crystal, cutoff)
+    for number in order:
+        index = int(number)
+        more_atoms, more_edges = int(n_atoms[index]), float(n_edges[index])
         full = (
             len(current) + 1 > limits.max_crystals
-            or atoms + crystal.n_atoms > limits.max_atoms
+            or atoms + more_atoms > limits.max_atoms
             or edges + more_edges > limits.max_edges
         )
         if current and full:
-            batches.append(current)
+            yield current
             current, atoms, edges = [], 0, 0.0
         current.append(index)
-        atoms += crystal.n_atoms
+        atoms += more_atoms
         edges += more_edges
     if current:
-        batches.append(current)
-    return batches
+        yield current
 
 
 def collate(crystals: Sequence[Crystal], cutoff: float, labels: Sequence[LabelSpec] = ()) -> Batch:
@@ -168,6 +183,8 @@ class BatchStream:
         self.crystals = crystals
         self.cutoff = cutoff
         self.limits = limits
+        self._n_atoms = sizes_of(crystals)
+        self._n_edges = estimate_all_edges(crystals, cutoff)
         self.seed = seed
         self.labels = tuple(labels)
         self.perturbation = perturbation
@@ -175,13 +192,13 @@ class BatchStream:
         self.world_size = world_size
         self.mix = mix
 
-    def epoch(self, epoch: int) -> list[list[int]]:
-        """Return the batches of one epoch, as indices of crystals."""
+    def epoch(self, epoch: int) -> Iterator[list[int]]:
+        """Yield the batches of one epoch, as indices of crystals."""
         if self.mix is not None:
             order = self.mix.order(epoch)
         else:
             order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.crystals))
-        return plan_batches(self.crystals, [int(i) for i in order], self.cutoff, self.limits)
+        return _cut(self._n_atoms, self._n_edges, order, self.limits)
 
     def plan(self, start: int = 0) -> Iterator[tuple[int, list[int]]]:
         """Yield (step, indices) for this rank from a step on, without end."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from atomprint.data.load import load_crystals
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading import read_crystals
 from atomprint.structures.reading.elements import symbol_of
 from atomprint.structures.reading.files import PathInput
 
@@ -67,7 +67,7 @@ def inspect(
     path, labels, strict, id_column, progress
         As for `atomprint.structures.reading.read_crystals`.
     """
-    result = read_crystals(
+    result = load_crystals(
         path, labels=labels, id_column=id_column, strict=strict, progress=progress
     )
     crystals = result.crystals

@@ -124,3 +124,19 @@ def volumes_of(crystals: Sequence[Crystal]) -> npt.NDArray[np.float64]:
     if isinstance(crystals, Measured):
         return crystals.volumes
     return np.array([crystal.volume for crystal in crystals], np.float64)
+
+
+def pick(crystals: Sequence[Crystal], indices: npt.NDArray[np.int64]) -> Sequence[Crystal]:
+    """Crystals at some indices: a list of what is in memory anyway, lazily otherwise."""
+    if isinstance(crystals, Measured):
+        return Selection(crystals, indices)
+    return [crystals[int(index)] for index in indices]
+
+
+def join(parts: Sequence[Sequence[Crystal]]) -> Sequence[Crystal]:
+    """Crystals of several sequences, one after the other, lazily where one of them is lazy."""
+    if len(parts) == 1:
+        return parts[0]
+    if any(isinstance(part, Measured) for part in parts):
+        return Joined(parts)
+    return [crystal for part in parts for crystal in part]

@@ -7,8 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from atomprint.data.embedded import CORPUS
 from atomprint.data.mixing import Corpus
+from atomprint.data.selection import pick
 from atomprint.data.splits import rank
 from atomprint.evaluation.coverage import FEWEST, FILE, MOST, CoverageIndex
 from atomprint.ground.errors import DataError, UsageError
@@ -17,6 +20,8 @@ from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading import read_crystals
 
 EMBEDDED = "embedded"
+MOST_LOOKED_AT = 200_000
+"""Crystals of a corpus; of more, so many at random."""
 
 
 def index_for(run: Path) -> CoverageIndex:
@@ -117,8 +122,20 @@ def write_index(corpora: Sequence[Crystal] | Mapping[str, Corpus], folder: Path)
     parts = [c.crystals for c in corpora.values()] if isinstance(corpora, Mapping) else [corpora]
     if sum(map(len, parts)) < FEWEST:
         return False
-    index_of_corpora(corpora).save(folder)
+    if isinstance(corpora, Mapping):
+        thinned = {n: Corpus(_thinned(c.crystals), c.weight) for n, c in corpora.items()}
+        index_of_corpora(thinned).save(folder)
+    else:
+        index_of_corpora(_thinned(corpora)).save(folder)
     return True
+
+
+def _thinned(crystals: Sequence[Crystal]) -> Sequence[Crystal]:
+    """A random part of a corpus that is too large to look at every crystal's id."""
+    if len(crystals) <= MOST_LOOKED_AT:
+        return crystals
+    chosen = np.random.default_rng(0).choice(len(crystals), MOST_LOOKED_AT, replace=False)
+    return pick(crystals, np.sort(chosen))
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from atomprint.data.load import load_crystals
 from atomprint.evaluation.arms import Arm
 from atomprint.evaluation.evaluate import Evaluation
 from atomprint.evaluation.labels import describe_targets
@@ -18,7 +19,6 @@ from atomprint.ground.errors import UsageError
 from atomprint.ground.settings import Settings
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading import read_crystals
 from atomprint.training.finetune import FinetuneSettings
 
 
@@ -138,7 +138,7 @@ def _checked(
     divided: Sequence[Case], crystals: Sequence[Crystal], corpus: str | Path, exclude: bool
 ) -> tuple[list[Case], dict[str, Any]]:
     """Look for crystals that judge in the corpus, and have them judge nothing if asked to."""
-    known = read_crystals(corpus).crystals
+    known = load_crystals(corpus).crystals
     judging = sorted({i for case in divided for i in case.test})
     leaks = find_leaks([crystals[i] for i in judging], known)
     found = summarize_leaks(leaks, len(judging), len(known)) | {"corpus": str(corpus)}
@@ -159,7 +159,7 @@ def _own(
 ) -> tuple[dict[str, Any], Sequence[Crystal], Target]:
     if target is None:
         raise UsageError("give --target COLUMN, the label to predict")
-    result = read_crystals(data, labels=labels)
+    result = load_crystals(data, labels=labels)
     kind = "classification" if classification else "regression"
     wanted = describe_targets(target, result, kind)[0]
     if wanted.per != "crystal" or (wanted.size > 1 and not wanted.is_class):

@@ -1,16 +1,20 @@
 """What a pre-training run draws from: one corpus or a mixture, less what is held out."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from atomprint.data.batching import BatchSettings, estimate_edges
+from atomprint.data.batching import BatchSettings, estimate_all_edges
 from atomprint.data.mixing import Corpus, Mix
+from atomprint.data.selection import Joined, Measured, Selection, join, pick, sizes_of
+from atomprint.data.store import Store
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
-from atomprint.training.run import hash_crystals
+from atomprint.training.run import hash_crystals, hash_text
 
 Corpora = Sequence[Crystal] | Mapping[str, Corpus]
 """Crystals, or several corpora by name."""
@@ -36,8 +40,8 @@ class Material:
         For the run's record: hash and number of all crystals, and of each corpus with its weight.
     """
 
-    train: list[Crystal]
-    valid: list[list[Crystal]]
+    train: Sequence[Crystal]
+    valid: list[Sequence[Crystal]]
     shares: tuple[float, ...]
     mix: Mix | None
     n_left_out: int
@@ -56,7 +60,7 @@ class Material:
             order = self.mix.order(0)
         else:
             order = np.random.default_rng((seed, 2)).permutation(len(self.train))
-        return [self.train[i] for i in order[:n]]
+        return [self.train[int(i)] for i in order[:n]]
 
 
 def prepare(
@@ -90,11 +94,11 @@ def prepare(
         raise UsageError("there is no corpus in the mixture; name at least one with its weight")
     total = sum(corpus.weight for corpus in named.values())
     shares = tuple(corpus.weight / total for corpus in named.values())
-    train: list[list[Crystal]] = []
-    valid: list[list[Crystal]] = []
+    train: list[Sequence[Crystal]] = []
+    valid: list[Sequence[Crystal]] = []
     n_left_out = 0
     for (name, corpus), share in zip(named.items(), shares, strict=True):
-        usable = [c for c in corpus.crystals if _fits(c, cutoff, limits)]
+        usable = pick(corpus.crystals, np.flatnonzero(_fits(corpus.crystals, cutoff, limits)))
         n_left_out += len(corpus.crystals) - len(usable)
         kept, held_out = _hold_out(usable, valid_fraction, round(512 * share), seed)
         if not kept:
@@ -109,20 +113,19 @@ def prepare(
     if mixed:
         weights = [corpus.weight for corpus in named.values()]
         mix = Mix([len(part) for part in train], weights, seed)
-    everything = [crystal for corpus in named.values() for crystal in corpus.crystals]
-    described: dict[str, Any] = {"hash": hash_crystals(everything), "n_crystals": len(everything)}
+    everything = join([corpus.crystals for corpus in named.values()])
+    described: dict[str, Any] = {"hash": hash_corpus(everything), "n_crystals": len(everything)}
     if mixed:
         described["corpora"] = [
             {
                 "name": name,
-                "hash": hash_crystals(corpus.crystals),
+                "hash": hash_corpus(corpus.crystals),
                 "n_crystals": len(corpus.crystals),
                 "weight": corpus.weight,
             }
             for name, corpus in named.items()
         ]
-    joined = [crystal for part in train for crystal in part]
-    return Material(joined, valid, shares, mix, n_left_out, described)
+    return Material(join(train), valid, shares, mix, n_left_out, described)
 
 
 def mismatch(before: dict[str, Any], now: dict[str, Any]) -> str | None:
@@ -147,17 +150,30 @@ def mismatch(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     return None
 
 
-def _fits(crystal: Crystal, cutoff: float, limits: BatchSettings) -> bool:
-    return (
-        crystal.n_atoms <= limits.max_atoms and estimate_edges(crystal, cutoff) <= limits.max_edges
-    )
+def hash_corpus(crystals: Sequence[Crystal]) -> str:
+    """Short hash of a corpus; of stores from the shards' checksums, without reading them."""
+    if isinstance(crystals, Store):
+        return crystals.hash()
+    if isinstance(crystals, Selection) and isinstance(crystals.crystals, Measured):
+        digest = hashlib.sha256(hash_corpus(crystals.crystals).encode())
+        digest.update(np.ascontiguousarray(crystals.indices).tobytes())
+        return digest.hexdigest()[:16]
+    if isinstance(crystals, Joined):
+        return hash_text(" ".join(hash_corpus(part) for part in crystals.parts))
+    return hash_crystals(crystals)
+
+
+def _fits(
+    crystals: Sequence[Crystal], cutoff: float, limits: BatchSettings
+) -> npt.NDArray[np.bool_]:
+    small = sizes_of(crystals) <= limits.max_atoms
+    fits: npt.NDArray[np.bool_] = small & (estimate_all_edges(crystals, cutoff) <= limits.max_edges)
+    return fits
 
 
 def _hold_out(
     crystals: Sequence[Crystal], fraction: float, most: int, seed: int
-) -> tuple[list[Crystal], list[Crystal]]:
+) -> tuple[Sequence[Crystal], Sequence[Crystal]]:
     order = np.random.default_rng((seed, 3)).permutation(len(crystals))
     n_valid = min(most, int(fraction * len(crystals)))
-    valid = sorted(int(i) for i in order[:n_valid])
-    train = sorted(int(i) for i in order[n_valid:])
-    return [crystals[i] for i in train], [crystals[i] for i in valid]
+    return pick(crystals, np.sort(order[n_valid:])), pick(crystals, np.sort(order[:n_valid]))
