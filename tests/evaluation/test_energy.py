@@ -2,10 +2,12 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from atomprint.evaluation.energy import Counter, EnergyMeter, rapl_counters
+from atomprint.evaluation import energy
+from atomprint.evaluation.energy import Counter, EnergyMeter, nvidia_counters, rapl_counters
 
 
 def stepping(*values):
@@ -83,3 +85,54 @@ def test_packages_and_memory_count_and_their_parts_do_not(tmp_path):
     # One that cannot be read would leave too small a sum.
     assert rapl_counters(tmp_path) == []
     assert rapl_counters(tmp_path / "none") == []
+
+
+class Driver:
+    """NVIDIA's library as far as it is asked: a device by its name, and its counter."""
+
+    def __init__(self, millijoules, code=0):
+        self.millijoules, self.code, self.names = millijoules, code, []
+
+    def nvmlInit_v2(self):
+        return 0
+
+    def nvmlDeviceGetHandleByUUID(self, name, device):
+        self.names.append(name)
+        return 0
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, device, found):
+        found._obj.value = self.millijoules.pop(0)
+        return self.code
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU, and a driver that is given."""
+    import torch
+
+    properties = SimpleNamespace(uuid="1234")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    return lambda driver: monkeypatch.setattr(energy.ctypes, "CDLL", lambda _: driver)
+
+
+def test_a_gpu_counts_in_millijoules(gpu):
+    driver = Driver([100, 5_000, 12_500])
+    gpu(driver)
+    (counter,) = nvidia_counters()
+    assert (counter.kind, driver.names) == ("gpu", [b"GPU-1234"])
+    with EnergyMeter([counter]) as meter:
+        pass
+    assert meter.to_dict()["gpu_joules"] == 7.5
+
+
+def test_gpus_that_do_not_count_and_machines_without_the_library(gpu, monkeypatch):
+    gpu(Driver([0], code=3))
+    assert nvidia_counters() == []
+
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(energy.ctypes, "CDLL", missing)
+    assert nvidia_counters() == []
