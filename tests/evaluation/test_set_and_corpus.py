@@ -1,6 +1,7 @@
 """What an evaluation records of the corpora behind its runs, and what is said of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from atomprint.evaluation.evaluate import Evaluation, run, write_about
 from atomprint.evaluation.protocols import KFold, cases
 from atomprint.evaluation.set_and_corpus import beside_corpora
 from atomprint.evaluation.summary import summarize_evaluation
+from atomprint.evaluation.summary_rows import ArmRow, CoverageRow
+from atomprint.evaluation.verdict import verdict
 from atomprint.structures.reading import read_crystals
 from tests.evaluation.competitors import TARGET, labelled
 from tests.evaluation.folder import Noisy
@@ -47,8 +50,6 @@ def known(n, seed):
 
 
 def numbered(crystals):
-    from dataclasses import replace
-
     return [replace(c, id=f"c-{i:04d}") for i, c in enumerate(crystals)]
 
 
@@ -127,3 +128,20 @@ def test_the_verdict_warns_of_sets_that_lie_outside(source, tmp_path, outside):
         assert [b.n_crystals for b in one_row.bins] == [12] * 5
         assert np.mean([b.value for b in one_row.bins]) == pytest.approx(arm.value)
         assert all(a.high <= b.low for a, b in zip(one_row.bins, one_row.bins[1:], strict=False))
+
+
+def test_only_sets_outside_are_warned_of():
+    row = ArmRow(
+        arm="a", kind="baseline", n_labels=5, n_splits=1, value=1.0, spread=None, values={},
+        seconds=1, cpu_seconds=1, seconds_per_label=1, peak_mib=1, n_parameters=0,
+    )  # fmt: skip
+    coverage = [
+        CoverageRow(
+            runs=(f"run {kind}",), verdict=kind, sentence="S.", n_corpus=9,
+            beyond_95=None, beyond_99=None, auc=None,
+        )
+        for kind in ("inside", "edge", "outside", None)
+    ]  # fmt: skip
+    task = {"unit": "eV", "metric": "MAE"}
+    said = verdict([row], [], [], 1, task, False, coverage)
+    assert [text for text in said if "run" in text] == ["run outside. S."]
