@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from atomprint.data.divisions import k_folds, write_divisions
+from atomprint.evaluation.evaluate import write_about
 from atomprint.evaluation.protocols import (
     Curve,
     Given,
@@ -19,7 +20,7 @@ from atomprint.evaluation.protocols import (
 from atomprint.ground.elements import symbols
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
-from tests.evaluation.competitors import labelled
+from tests.evaluation.competitors import evaluation, labelled
 from tests.toy import MOTIFS, toy_crystals
 
 
@@ -197,6 +198,15 @@ def test_divisions_of_a_file_are_taken_as_they_are(crystals, tmp_path):
         assert ids(fewer, one.train) == ids(crystals, other.train) - {"c3", "c4"}
     with pytest.raises(DataError, match="a part has none"):
         cases(given, labelled(100)[60:])
+
+
+def test_the_splits_of_another_evaluation_can_be_given(tmp_path):
+    one = evaluation(n=40)
+    write_about(one, tmp_path)
+    found = cases(Given(file=str(tmp_path / "splits.json")), one.crystals)
+    assert [(c.name, c.train, c.test) for c in found] == [
+        (c.name, c.train, c.test) for c in one.cases
+    ]
 
 
 def test_ways_to_divide_in_a_word():
