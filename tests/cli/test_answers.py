@@ -192,3 +192,35 @@ def test_demo_answers_with_what_scripts_read(shell, tmp_path, monkeypatch):
     assert status == 0
     assert "+31.2 ± 8.8 %" in out
     assert str(places[0]) in out
+
+
+def test_a_store_from_the_command_line(shell, tiny_data, tmp_path):
+    store = tmp_path / "corpus"
+    words = ["--out", store, "--source", "toys", "--licence", "CC0", "--json"]
+    status, text, _ = shell("data", "convert", tiny_data / "toy.parquet", *words)
+    assert status == 0
+    assert read_json(text)["written"] == 40
+    status, text, _ = shell("data", "convert", tiny_data / "toy.parquet", *words)
+    assert (status, read_json(text)["resumed"]) == (0, 40)
+    status, text, _ = shell("data", "stats", store, "--json")
+    found = read_json(text)
+    assert (found["n_crystals"], found["provenance"][0]["licence"]) == (40, "CC0")
+    status, text, _ = shell("data", "inspect", store, "--json")
+    assert read_json(text)["read"] == 40
+    shell("data", "sample", store, "--n", "7", "--out", tmp_path / "few")
+    status, text, _ = shell(
+        "data", "merge", tmp_path / "few", store, "--out", tmp_path / "both", "--json"
+    )
+    assert (read_json(text)["written"], read_json(text)["doubled"]) == (40, 7)
+
+    assert shell("data", "validate", store)[0] == 0
+    (shard,) = (store / "shards").iterdir()
+    data = bytearray(shard.read_bytes())
+    data[-100] ^= 1
+    shard.write_bytes(data)
+    status, text, _ = shell("data", "validate", store, "--json")
+    assert status == 1
+    assert read_json(text)["damages"][0]["file"].endswith("00000000.shard")
+    status, _, err = shell("data", "convert", tmp_path / "few", "--out", shard)
+    assert status == 2
+    assert "is a file" in err

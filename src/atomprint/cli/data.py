@@ -95,44 +95,10 @@ def _print_inspection(found: "Inspection") -> None:
         )
 
 
-@app.command()
-def convert(
-    path: Crystals,
-    out: ParquetOut,
-    labels: Labels = None,
-    strict: Strict = False,
-    json: Json = False,
-) -> None:
-    """Write crystals and labels as one Parquet file.
-
-    It reads faster than any other format.
-    """
-    check_file(out, ".parquet")
-    with Bars() as bars, stdout_for_the_answer():
-        from atomprint.structures.writing import write_parquet
-
-        result = _read(path, labels, strict, bars)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_parquet(out, result.crystals, result.units)
-    note_problems(result.problems)
-    if json:
-        print_json(
-            {
-                "out": out,
-                "written": len(result.crystals),
-                "skipped": result.n_skipped,
-                "labels": result.units,
-                "problems": listed(result.problems),
-            }
-        )
-        return
-    print_places({"written": out, "holds": f"{len(result.crystals):,} crystals"})
-
-
 def _read(path: str, labels: Path | None, strict: bool, bars: Bars) -> "ReadResult":
-    from atomprint.structures.reading import read_crystals
+    from atomprint.data.load import load_crystals
 
-    result = read_crystals(path, labels=labels, strict=strict, progress=bars.stage("read"))
+    result = load_crystals(path, labels=labels, strict=strict, progress=bars.stage("read"))
     if not result.crystals:
         raise DataError(f"{path}: no crystal could be read; the first: {result.problems[0]}")
     return result

@@ -14,10 +14,10 @@ from atomprint.cli import (
     apply,
     checkpoints,
     coverage,
-    data,
     demo,
     evaluate,
     fingerprint,
+    stores,
     tasks,
     train,
 )
@@ -57,7 +57,7 @@ def root(
 
 
 app.command("demo")(demo.demo)
-app.add_typer(data.app, name="data")
+app.add_typer(stores.app, name="data")
 app.command("fingerprint")(fingerprint.fingerprint)
 app.command("pretrain")(train.pretrain)
 app.command("finetune")(train.finetune)

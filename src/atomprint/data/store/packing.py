@@ -136,5 +136,13 @@ def id_at(arrays: dict[str, AnyArray], row: int) -> str:
     return bytes(arrays["ids"][start:stop]).decode()
 
 
+def counts_of(stops: AnyArray) -> npt.NDArray[np.int64]:
+    """How many belong to each row, from where each row's end."""
+    ends: npt.NDArray[np.int64] = stops.astype(np.int64)
+    starts = np.zeros_like(ends)
+    starts[1:] = ends[:-1]
+    return ends - starts
+
+
 def _bounds(stops: AnyArray, row: int) -> tuple[int, int]:
     return int(stops[row - 1]) if row else 0, int(stops[row])

@@ -22,7 +22,7 @@ from atomprint.data.store.layout import (
     map_arrays,
     read_header,
 )
-from atomprint.data.store.packing import id_at, unpack
+from atomprint.data.store.packing import LABEL, counts_of, id_at, unpack
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
@@ -218,12 +218,24 @@ class Store(Measured):
     @cached_property
     def _sizes(self) -> npt.NDArray[np.int64]:
         found = [self.arrays(shard)["atom_stops"] for shard in range(len(self._headers))]
-        return _joined([np.diff(stops.astype(np.int64), prepend=0) for stops in found], np.int64)
+        return _joined([counts_of(stops) for stops in found], np.int64)
 
     @cached_property
     def _volumes(self) -> npt.NDArray[np.float64]:
         found = [self.arrays(shard)["cells"] for shard in range(len(self._headers))]
         return _joined([np.abs(np.linalg.det(c.astype(np.float64))) for c in found], np.float64)
+
+    def label_values(self, shard: int) -> Iterator[tuple[str, npt.NDArray[np.float64], int]]:
+        """Yield of every label of a shard: name, all known numbers, crystals that have it."""
+        arrays = self.arrays(shard)
+        for label, (at, tail) in self._labels[shard].items():
+            column = arrays[LABEL + at]
+            if tail is None:
+                known = column[~np.isnan(column)]
+                yield label, known, len(known)
+            else:
+                counts = counts_of(arrays[f"{LABEL}{at}:stops"])
+                yield label, column, int((counts > 0).sum())
 
     @property
     def n_atoms(self) -> int:

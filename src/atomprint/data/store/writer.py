@@ -95,26 +95,35 @@ class StoreWriter:
                 raise UsageError(f"{self.path}: the store keeps {kept}; write to another one")
         else:
             old = Description(exact=bool(exact))
+        self.description = old
+        self.state(units, provenance)
+        self.seen = SeenIds()
+        self._number = 0
+        for file in shard_paths(self.path):
+            header = read_header(file)
+            if header.n_crystals:
+                self.seen.add_all(map_arrays(file, header)["id_hashes"])
+            self._number = int(file.name[: -len(SUFFIX)]) + 1
+        for left in self.path.rglob(".*.part"):
+            left.unlink(missing_ok=True)
+
+    def state(self, units: Mapping[str, str], provenance: Sequence[Provenance]) -> None:
+        """Add units and provenance to what the store says.
+
+        Raises
+        ------
+        DataError
+            If the store has a label in another unit.
+        """
+        old = self.description
         for name, unit in units.items():
             if old.units.get(name, unit) != unit:
                 raise DataError(
                     f"{self.path}: label {name!r} is in {old.units[name]} in the store and in "
                     f"{unit} in what is added; convert one of them"
                 )
-        new = [p for p in provenance if p not in old.provenance]
-        self.description = old.model_copy(
-            update={"units": {**old.units, **units}, "provenance": (*old.provenance, *new)}
-        )
-        self.write_description()
-        self._seen = SeenIds()
-        self._number = 0
-        for file in shard_paths(self.path):
-            header = read_header(file)
-            if header.n_crystals:
-                self._seen.add_all(map_arrays(file, header)["id_hashes"])
-            self._number = int(file.name[: -len(SUFFIX)]) + 1
-        for left in self.path.rglob(".*.part"):
-            left.unlink(missing_ok=True)
+        new = [part for part in provenance if part not in old.provenance]
+        self.describe(units={**old.units, **units}, provenance=(*old.provenance, *new))
 
     def __enter__(self) -> "StoreWriter":
         """Hand on the writer."""
@@ -135,7 +144,7 @@ class StoreWriter:
 
     def __contains__(self, id: object) -> bool:
         """Whether a crystal of this id is in the store, or waits to be committed."""
-        return isinstance(id, str) and hash_id(id) in self._seen
+        return isinstance(id, str) and hash_id(id) in self.seen
 
     def add(self, crystal: Crystal) -> None:
         """Add a crystal; a full shard is committed.
@@ -151,7 +160,7 @@ class StoreWriter:
 
     def hold(self, crystal: Crystal) -> None:
         """Add a crystal that waits for a call of :meth:`commit`, however many there are."""
-        if not self._seen.add(hash_id(crystal.id)):
+        if not self.seen.add(hash_id(crystal.id)):
             raise DataError(
                 f"{crystal.source or self.path}: the id {crystal.id!r} is in the store already; "
                 "leave it out or rename it"

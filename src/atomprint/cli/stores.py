@@ -1,0 +1,250 @@
+"""Commands about stores: make them, check them, count what is in them, join and thin them."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atomprint.cli.data import app
+from atomprint.cli.options import Crystals, Json, Labels, Seed, Strict
+from atomprint.cli.output import (
+    listed,
+    note,
+    note_problems,
+    number,
+    print_json,
+    print_places,
+    print_table,
+    stdout_for_the_answer,
+)
+from atomprint.cli.progress import Bars
+from atomprint.ground.errors import DataError, UsageError
+
+__all__ = ["app"]
+
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out", metavar="STORE|F.parquet", help="Store (a folder), or file.", show_default=False
+    ),
+]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", show_default=False)]
+Source = Annotated[str, typer.Option(metavar="TEXT", help="Where the crystals are from.")]
+Licence = Annotated[str, typer.Option(metavar="TEXT", help="Their licence.")]
+Citation = Annotated[str, typer.Option(metavar="TEXT", help="What to cite for them.")]
+
+
+@app.command()
+def convert(
+    path: Crystals,
+    out: Out,
+    labels: Labels = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Keep geometry in float64.")] = False,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes that read many files.")
+    ] = 1,
+    source: Source = "",
+    licence: Licence = "",
+    citation: Citation = "",
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Write crystals and labels as a store, or as one Parquet file.
+
+    A store holds any number of crystals and is what large corpora are trained on. Interrupted, the
+    same command goes on where it stood. What cannot be read is left out, and listed with its reason
+    in the store's quarantine.jsonl. A Parquet file is small, and made at once in memory.
+    """
+    if out.suffix == ".parquet":
+        _to_parquet(path, out, labels, exact, strict, json)
+        return
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.store import Provenance
+        from atomprint.data.store.convert import QUARANTINE
+        from atomprint.data.store.convert import convert as to_store
+
+        if (licence or citation) and not source:
+            raise UsageError("--licence and --citation belong to a --source; give that too")
+
+        def count(done: int, total: int, numbers: dict[str, float]) -> None:
+            bars("convert", done, total, numbers)
+
+        parts = [Provenance(source=source, licence=licence, citation=citation)] if source else []
+        found = to_store(
+            path, out, labels=labels, exact=exact, workers=workers, strict=strict,
+            provenance=parts, progress=count,
+        )  # fmt: skip
+    note_problems(found.problems)
+    for text in found.notes:
+        note(text)
+    n_left_out = sum(problem.kind != "label" for problem in found.problems)
+    if json:
+        print_json(
+            {
+                "out": out,
+                "written": len(found.store),
+                "resumed": found.resumed,
+                "skipped": n_left_out,
+                "labels": found.store.units,
+                "hash": found.store.hash(),
+                "problems": listed(found.problems),
+            }
+        )
+        return
+    places = {"written": out, "holds": f"{len(found.store):,} crystals"}
+    if found.problems:
+        places["left out"] = f"{n_left_out:,}, listed in {out / QUARANTINE}"
+    print_places(places)
+
+
+def _to_parquet(
+    path: str, out: Path, labels: Path | None, exact: bool, strict: bool, json: bool
+) -> None:
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.load import load_crystals
+        from atomprint.structures.writing import write_parquet
+
+        result = load_crystals(path, labels=labels, strict=strict, progress=bars.stage("read"))
+        if not result.crystals:
+            raise DataError(f"{path}: no crystal could be read; the first: {result.problems[0]}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_parquet(out, result.crystals, result.units, exact=exact)
+    note_problems(result.problems)
+    if json:
+        print_json(
+            {
+                "out": out,
+                "written": len(result.crystals),
+                "skipped": result.n_skipped,
+                "labels": result.units,
+                "problems": listed(result.problems),
+            }
+        )
+        return
+    print_places({"written": out, "holds": f"{len(result.crystals):,} crystals"})
+
+
+@app.command()
+def validate(
+    store: StorePath,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be mended, set aside what cannot.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Compare every byte of a store with what was written.
+
+    Says which shard is damaged, how, and which crystals are concerned; exits with 1 if anything is
+    wrong that was not repaired.
+    """
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.store.validate import validate_store
+
+        found = validate_store(store, repair=repair, progress=bars.stage("check"))
+    if json:
+        print_json(asdict(found))
+    else:
+        for damage in found.damages:
+            named = f" ({len(damage.ids):,} crystals)" if damage.ids else ""
+            done = f"; {damage.repaired}" if damage.repaired else ""
+            note(f"{damage.file.name}: {damage.reason}{named}{done}")
+        sound = "sound" if not found.damages else f"{len(found.damages):,} things wrong"
+        print_places(
+            {
+                "store": sound,
+                "holds": f"{found.n_crystals:,} crystals in {found.n_shards:,} shards, "
+                f"{found.n_bytes / 2**20:,.1f} MiB",
+            }
+        )
+    if any(not damage.repaired for damage in found.damages):
+        raise typer.Exit(1)
+
+
+@app.command()
+def stats(store: StorePath, json: Json = False) -> None:
+    """Count what is in a store: elements, sizes, densities, labels, bytes."""
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.store import Store
+        from atomprint.data.store.stats import store_stats
+
+        opened = Store(store)
+        if not len(opened):
+            raise DataError(f"{store}: holds no crystal")
+        found = store_stats(opened, bars.stage("count"))
+    if json:
+        provenance = [part.model_dump() for part in opened.provenance]
+        print_json({**asdict(found), "provenance": provenance, "hash": opened.hash()})
+        return
+    elements = [f"{symbol} {count:,}" for symbol, count in found.elements.items()]
+    sizes = found.sizes
+    places: dict[str, Any] = {
+        "crystals": f"{found.n_crystals:,} in {found.n_shards:,} shards",
+        "on disk": f"{found.n_bytes / 2**20:,.1f} MiB, {found.bytes_per_crystal:,.0f} bytes each",
+        "atoms": f"{sizes['min']:.0f} to {sizes['max']:.0f} a cell, median {sizes['median']:g}, "
+        f"{found.n_atoms:,} in all",
+        "density": " ".join(f"{name} {value:.2f}" for name, value in found.density.items())
+        + " g/cm³",
+        "elements": f"{len(elements)}: {', '.join(elements)}",
+    }
+    for part in opened.provenance:
+        places["from"] = ", ".join(t for t in (part.source, part.licence, part.citation) if t)
+    print_places(places)
+    if found.labels:
+        print_table(
+            ["label", "crystals", "min", "mean", "max", "unit"],
+            [
+                [
+                    name,
+                    f"{label['count']:,}",
+                    *[number(float(label[key])) for key in ("min", "mean", "max")],
+                    str(label["unit"]) or "-",
+                ]
+                for name, label in found.labels.items()
+            ],
+        )
+
+
+@app.command()
+def merge(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="STORE", help="Store to make.", show_default=False)
+    ],
+    json: Json = False,
+) -> None:
+    """Join stores, one after the other; of crystals with one id the first is kept."""
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.store import Store
+        from atomprint.data.store.copying import merge_stores
+
+        found = merge_stores([Store(path) for path in stores], out, bars.stage("merge"))
+    if json:
+        print_json({"out": out, "written": found.n_written, "doubled": found.n_doubled})
+        return
+    places = {"written": out, "holds": f"{found.n_written:,} crystals"}
+    if found.n_doubled:
+        places["left out"] = f"{found.n_doubled:,} whose id an earlier one has"
+    print_places(places)
+
+
+@app.command()
+def sample(
+    store: StorePath,
+    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Crystals to take.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="STORE", help="Store to make.", show_default=False)
+    ],
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Draw crystals of a store at random, in their order, into another."""
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.store import Store
+        from atomprint.data.store.copying import sample_store
+
+        found = sample_store(Store(store), n, out, seed, bars.stage("sample"))
+    if json:
+        print_json({"out": out, "written": found.n_written, "seed": seed})
+    else:
+        print_places({"written": out, "holds": f"{found.n_written:,} crystals"})

@@ -1,0 +1,279 @@
+"""Looking for damage in a store, and mending what can be mended."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from atomprint.data.store.convert import QUARANTINE, read_quarantine
+from atomprint.data.store.layout import (
+    AnyArray,
+    DamagedShard,
+    Header,
+    check_arrays,
+    map_arrays,
+    read_header,
+    write_shard,
+)
+from atomprint.data.store.packing import LABEL, counts_of, hash_id, id_at
+from atomprint.data.store.seen import SeenIds
+from atomprint.data.store.store import DESCRIPTION, Description, read_description, shard_paths
+from atomprint.data.store.writer import StoreWriter, write_text
+from atomprint.ground.errors import DataError, UsageError
+from atomprint.structures.reading.result import Problem
+
+DAMAGED = "damaged"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    file
+        The shard, or ``store.json``.
+    reason
+        What is wrong with it.
+    ids
+        Crystals that are concerned, where that can still be read.
+    repaired
+        What was done about it; empty if nothing.
+    """
+
+    file: Path
+    reason: str
+    ids: tuple[str, ...] = ()
+    repaired: str = ""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What was found.
+
+    Attributes
+    ----------
+    damages
+        What is wrong; empty for a sound store.
+    n_shards, n_crystals, n_bytes
+        Of all shards that could be read.
+    """
+
+    damages: list[Damage] = field(default_factory=list)
+    n_shards: int = 0
+    n_crystals: int = 0
+    n_bytes: int = 0
+
+
+def validate_store(
+    path: str | Path, *, repair: bool = False, progress: Progress | None = None
+) -> Validation:
+    """Read every byte of a store and compare it with what was written.
+
+    Found are: shards that are cut off, changed or no shards; counts that contradict each other;
+    ids that stand for two crystals; a description that cannot be read. Repairing moves damaged
+    shards to the folder ``damaged`` and notes their ids, where they can be read, in
+    ``quarantine.jsonl``; takes out the later one of two crystals with one id; and makes the
+    description anew from the shards.
+
+    Parameters
+    ----------
+    path
+        The store.
+    repair
+        Whether to change anything.
+    progress
+        Called with the number of shards done and of all shards.
+
+    Raises
+    ------
+    UsageError
+        If there is no store, or another process is writing to it.
+    """
+    folder = Path(path)
+    files = shard_paths(folder)
+    if not files and not (folder / DESCRIPTION).is_file():
+        raise UsageError(f"{folder}: is no store (it has neither {DESCRIPTION} nor shards)")
+    if not repair:
+        return _look(folder, files, False, progress)
+    if _description_damage(folder) is not None:
+        _new_description(folder, files)
+        found = _repaired(folder, progress)
+        made = Damage(folder / DESCRIPTION, "cannot be read", (), "made anew from the shards")
+        found.damages.insert(0, made)
+        return found
+    return _repaired(folder, progress)
+
+
+def _repaired(folder: Path, progress: Progress | None) -> Validation:
+    """Repair while nobody else writes."""
+    # A writer looks at every shard; those that are damaged are out of its way first.
+    damages = []
+    for file in shard_paths(folder):
+        if (reason := _unreadable(file)) is not None:
+            damages.append(_set_aside(folder, file, reason, ()))
+    with StoreWriter(folder):
+        found = _look(folder, shard_paths(folder), True, progress)
+    found.damages[:0] = damages
+    return found
+
+
+def _unreadable(file: Path) -> str | None:
+    try:
+        read_header(file)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _description_damage(folder: Path) -> str | None:
+    try:
+        read_description(folder)
+    except (DataError, UsageError) as error:
+        return str(error)
+    return None
+
+
+def _look(folder: Path, files: list[Path], repair: bool, progress: Progress | None) -> Validation:
+    damages: list[Damage] = []
+    if (reason := _description_damage(folder)) is not None:
+        damages.append(Damage(folder / DESCRIPTION, reason))
+    seen = SeenIds()
+    n_crystals = n_bytes = n_shards = 0
+    for done, file in enumerate(files, start=1):
+        damage, header = _damage_of(file)
+        if damage is None and header is not None and header.n_crystals:
+            damage, header = _doubled(file, header, seen, repair)
+        elif damage is not None and repair:
+            damage = _set_aside(folder, file, damage.reason, damage.ids)
+        if damage is not None:
+            damages.append(damage)
+        if header is not None:
+            n_shards += 1
+            n_crystals += header.n_crystals
+            n_bytes += file.stat().st_size
+        if progress is not None:
+            progress(done, len(files))
+    return Validation(damages, n_shards, n_crystals, n_bytes)
+
+
+def _damage_of(file: Path) -> tuple[Damage | None, Header | None]:
+    """What is wrong with a shard by itself, else its header."""
+    try:
+        header = read_header(file)
+        broken = check_arrays(file, header)
+    except DamagedShard as error:
+        return Damage(file, str(error)), None
+    arrays = map_arrays(file, header)
+    if broken:
+        ids = () if {"ids", "id_stops"} & set(broken) else tuple(_ids(arrays, header))
+        return Damage(file, f"bytes were changed in: {', '.join(broken)}", ids), None
+    if header.n_crystals and (reason := _contradiction(arrays, header)):
+        return Damage(file, reason, ()), None
+    return None, header
+
+
+def _contradiction(arrays: dict[str, AnyArray], header: Header) -> str:
+    """What does not fit together in a shard whose bytes are as they were written."""
+    n, n_atoms = header.n_crystals, header.n_atoms
+    stops, id_stops = arrays["atom_stops"], arrays["id_stops"]
+    sizes = {
+        "atom_stops": n, "id_stops": n, "cells": n, "id_hashes": n,
+        "numbers": n_atoms, "positions": n_atoms,
+    }  # fmt: skip
+    for name, size in sizes.items():
+        if len(arrays[name]) != size:
+            return f"{name} has {len(arrays[name]):,} rows instead of {size:,}"
+    if int(stops[-1]) != n_atoms or (counts_of(stops) < 1).any():
+        return "the numbers of atoms do not add up"
+    ends = counts_of(id_stops)
+    if int(id_stops[-1]) != len(arrays["ids"]) or (ends < 0).any():
+        return "the lengths of the ids do not add up"
+    pairs = zip(_ids(arrays, header), arrays["id_hashes"], strict=True)
+    if any(hash_id(id) != int(known) for id, known in pairs):
+        return "ids and their hashes do not belong together"
+    return ""
+
+
+def _ids(arrays: dict[str, AnyArray], header: Header) -> Iterator[str]:
+    return (id_at(arrays, row) for row in range(header.n_crystals))
+
+
+def _doubled(
+    file: Path, header: Header, seen: SeenIds, repair: bool
+) -> tuple[Damage | None, Header]:
+    """Look for crystals whose id an earlier one has."""
+    arrays = map_arrays(file, header)
+    keep = np.array([seen.add(int(value)) for value in arrays["id_hashes"]], np.bool_)
+    if keep.all():
+        return None, header
+    ids = tuple(id_at(arrays, int(row)) for row in np.flatnonzero(~keep))
+    done = ""
+    if repair:
+        header = write_shard(file, *_without(arrays, header, keep))
+        done = "the later ones were taken out"
+    return Damage(file, f"{len(ids):,} ids stand for two crystals", ids, done), header
+
+
+def _without(
+    arrays: dict[str, AnyArray], header: Header, keep: AnyArray
+) -> tuple[dict[str, AnyArray], dict[str, object]]:
+    """Arrays and header of a shard without some of its crystals."""
+    counts = {
+        "atom": counts_of(arrays["atom_stops"]),
+        "id": counts_of(arrays["id_stops"]),
+    }
+    of_atoms, of_ids = np.repeat(keep, counts["atom"]), np.repeat(keep, counts["id"])
+    kept: dict[str, AnyArray] = {}
+    for name, array in arrays.items():
+        if name.endswith("_stops"):
+            kept[name] = np.cumsum(counts[name[: -len("_stops")]][keep]).astype(np.uint32)
+        elif name in ("numbers", "positions"):
+            kept[name] = array[of_atoms]
+        elif name == "ids":
+            kept[name] = array[of_ids]
+        elif f"{name}:stops" in arrays:
+            sizes = counts_of(arrays[f"{name}:stops"])
+            kept[name] = array[np.repeat(keep, sizes)]
+        elif name.startswith(LABEL) and name.endswith(":stops"):
+            sizes = counts_of(array)
+            kept[name] = np.cumsum(sizes[keep]).astype(np.uint32)
+        else:
+            kept[name] = array[keep]
+    about = {
+        **header.about, "n_crystals": int(keep.sum()), "n_atoms": int(counts["atom"][keep].sum())
+    }  # fmt: skip
+    return kept, about
+
+
+def _set_aside(folder: Path, file: Path, reason: str, ids: tuple[str, ...]) -> Damage:
+    """Move a damaged shard out of the store, and note whom it held."""
+    aside = folder / DAMAGED
+    try:
+        aside.mkdir(exist_ok=True)
+        file.replace(aside / file.name)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be moved ({error.strerror or error})") from None
+    lost = [Problem(file.name, id, f"was in a damaged shard: {reason}", "broken") for id in ids]
+    lost = lost or [Problem(file.name, "", f"is damaged: {reason}", "broken")]
+    rows = [*read_quarantine(folder), *lost]
+    lines = [json.dumps(asdict(problem), ensure_ascii=False) for problem in rows]
+    write_text(folder / QUARANTINE, "".join(f"{line}\n" for line in lines))
+    return Damage(file, reason, ids, f"moved to {aside / file.name}")
+
+
+def _new_description(folder: Path, files: list[Path]) -> None:
+    """Make ``store.json`` from what the shards say."""
+    units: dict[str, str] = {}
+    exact = False
+    for file in files:
+        if _unreadable(file) is None:
+            header = read_header(file)
+            units |= header.about.get("units", {})
+            place = header.arrays.get("positions")
+            exact |= place is not None and place.dtype == "<f8"
+    description = Description(units=units, exact=exact)
+    write_text(folder / DESCRIPTION, description.model_dump_json(indent=1) + "\n")
