@@ -114,6 +114,16 @@ def test_ids_are_those_of_the_index_or_numbers_of_rows(tmp_path, structures, fra
     assert ids == [[f"mine#{i}" for i in range(N)], [f"mp-{i}" for i in range(N)]]
 
 
+def test_an_id_of_the_table_goes_before_that_of_a_file(tmp_path, structures):
+    one = json.loads(next(iter(structures.values())).to_json())
+    write(tmp_path / "a.json", json.dumps({"structure": one, "material_id": "mp-7"}))
+    write(tmp_path / "b.json", json.dumps(one))
+    write(tmp_path / "named.csv", "id,file\nmine,a.json\n")
+    write(tmp_path / "bare.csv", "file,gap\na.json,1\nb.json,2\n")
+    ids = [[c.id for c in read_crystals(tmp_path / f).crystals] for f in ("named.csv", "bare.csv")]
+    assert ids == [["mine"], ["mp-7", "b"]]
+
+
 def test_rows_that_cannot_be_read_are_named(tmp_path):
     write(tmp_path / "two.xyz", "")
     frames = [Atoms("Cu", cell=np.eye(3) * a, pbc=True) for a in (3, 4)]

@@ -123,7 +123,7 @@ def table_records(
         except Refused as refusal:
             yield Refused(refusal.kind, refusal.reason, given, index)
             continue
-        record.id = given or stem or record.id
+        record.id = given or record.id or stem
         record.labels = {**record.labels, **row}
         record.index = index
         yield record
