@@ -12,7 +12,7 @@ from sets import SETS
 
 SCRATCH = "scratch"
 HEADLINE, REFERENCE = 500, 1000
-VARIANT = re.compile(r"^(.*?)((?:, \d+ steps)?(?:, \d+ crystals)?)$")
+VARIANT = re.compile(r"^(.*?)((?:, \d+ steps)?(?:, \d+ crystals)?(?:, up to \d+ atoms)?)$")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Study:
 
 def twin(arm: str) -> str:
     """The from-scratch arm of the same network."""
-    return SCRATCH + OTHER_WIDTH if arm.endswith(OTHER_WIDTH) else SCRATCH
+    return SCRATCH + OTHER_WIDTH if base(arm).endswith(OTHER_WIDTH) else SCRATCH
 
 
 def base(arm: str) -> str:

@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Iterable
 
 import gains as g
-from arms import DEFAULT, ITS_SET, LABELLED, RIVALS
-from loaded import HEADLINE, REFERENCE, SCRATCH, Series, Study, base
+from arms import DEFAULT, ITS_SET, LABELLED, OTHER_WIDTH, RECIPE, RIVALS
+from loaded import HEADLINE, REFERENCE, SCRATCH, Series, Study, base, twin
 from sets import SETS
 
 DASH = "–"
@@ -106,6 +106,22 @@ def rivals(study: Study) -> str:
     return table(head, rows) if rows else ""
 
 
+def budgets(study: Study) -> str:
+    """The default's mixture with a wider network and for longer, on either part."""
+    rows = []
+    for arm in (DEFAULT, DEFAULT + OTHER_WIDTH, RECIPE):
+        cost = study.arms.get(arm, {}).get("pretraining")
+        cells = []
+        for part in ("dev", "test"):
+            found = study.ratios(part, arm)
+            cells.append(f"{ranged(g.mean_gain(found))}, {len(found)} sets" if found else DASH)
+        if cost is not None:
+            numbers = (cost["n_crystals"], cost["n_steps"], round(cost["cpu_seconds"]))
+            rows.append([f"`{arm}`", *(f"{n:,}" for n in numbers), *cells])
+    head = ["arm", "crystals", "steps", "CPU s", "mean gain, development", "mean gain, test"]
+    return table(head, rows) if rows else ""
+
+
 def ablation(study: Study) -> str:
     """Arms on the development part by their mean gain; those with a set missing come last."""
     arms = {arm: study.ratios("dev", arm) for arm in study.dev if not arm.startswith(SCRATCH)}
@@ -147,9 +163,9 @@ def needed(study: Study, arm: str) -> dict[str, tuple[int, g.Interval, g.Curve]]
     """By set: labels of the reference, labels with which an arm is as good, the arm's curve."""
     found = {}
     for name, n_labels in study.numbers("test", REFERENCE).items():
-        scratch = g.curve(study.errors("test", SCRATCH), name)
+        scratch = g.curve(study.errors("test", twin(arm)), name)
         own = g.curve(study.errors("test", arm), name)
-        if len(own) > 1:
+        if len(own) > 1 and n_labels in scratch:
             found[name] = (n_labels, g.labels_needed(scratch, n_labels, own), own)
     return found
 

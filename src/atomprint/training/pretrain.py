@@ -51,7 +51,7 @@ class PretrainSettings(Settings):
     )
     loop: LoopSettings = Field(
         default_factory=lambda: LoopSettings(
-            n_steps=5_000, optimizer=OptimizerSettings(learning_rate=2e-3, ema_decay=0.999)
+            n_steps=15_000, optimizer=OptimizerSettings(learning_rate=2e-3, ema_decay=0.999)
         ),
         description="how long to train",
     )
