@@ -16,6 +16,7 @@ from atomprint.evaluation.protocols import Case, Protocol
 from atomprint.evaluation.runs import read_json
 from atomprint.evaluation.units import Unit, do_unit, is_done
 from atomprint.ground.errors import UsageError
+from atomprint.ground.processes import end_with_parent
 from atomprint.heads.metrics import metric_name
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
@@ -228,6 +229,7 @@ def _ended(workers: Sequence[Any]) -> Iterator[None]:
 
 
 def _work(prepare: Callable[..., Evaluation], arguments: dict[str, Any], folder: Path) -> None:
+    end_with_parent()
     run(prepare(**arguments), folder, wait=False)
 
 

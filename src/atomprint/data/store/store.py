@@ -20,6 +20,7 @@ from atomprint.data.store.layout import (
     DamagedShard,
     Header,
     map_arrays,
+    read_array,
     read_header,
 )
 from atomprint.data.store.packing import LABEL, counts_of, id_at, unpack
@@ -217,13 +218,23 @@ class Store(Measured):
 
     @cached_property
     def _sizes(self) -> npt.NDArray[np.int64]:
-        found = [self.arrays(shard)["atom_stops"] for shard in range(len(self._headers))]
-        return _joined([counts_of(stops) for stops in found], np.int64)
+        found = np.empty(len(self), np.int64)
+        for at, file, header in self._places():
+            found[at] = counts_of(read_array(file, header, "atom_stops"))
+        return found
 
     @cached_property
     def _volumes(self) -> npt.NDArray[np.float64]:
-        found = [self.arrays(shard)["cells"] for shard in range(len(self._headers))]
-        return _joined([np.abs(np.linalg.det(c.astype(np.float64))) for c in found], np.float64)
+        found = np.empty(len(self), np.float64)
+        for at, file, header in self._places():
+            cells = read_array(file, header, "cells").astype(np.float64)
+            found[at] = np.abs(np.linalg.det(cells))
+        return found
+
+    def _places(self) -> Iterator[tuple[slice, Path, Header]]:
+        """Yield every shard with the indices of its crystals."""
+        for stop, (file, header) in zip(self._stops, self.headers, strict=True):
+            yield slice(int(stop) - header.n_crystals, int(stop)), file, header
 
     def label_values(self, shard: int) -> Iterator[tuple[str, npt.NDArray[np.float64], int]]:
         """Yield of every label of a shard: name, all known numbers, crystals that have it."""
@@ -265,7 +276,3 @@ class Store(Measured):
                 place = header.arrays[name]
                 digest.update(f"{name} {place.dtype} {place.shape} {place.crc32};".encode())
         return digest.hexdigest()[:16]
-
-
-def _joined(parts: list[Any], dtype: type) -> npt.NDArray[Any]:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype)
