@@ -13,7 +13,17 @@ INTERRUPTED = 130
 
 
 class Interrupted(Exception):
-    """Ctrl-C, with a sentence on how to go on from there."""
+    """Ctrl-C or a signal to end, with a sentence on how to go on from there.
+
+    Attributes
+    ----------
+    status
+        Exit status: 128 and the number of the signal, as shells count.
+    """
+
+    def __init__(self, text: str, status: int = INTERRUPTED) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def report_errors(action: Callable[[], None]) -> int:
@@ -34,7 +44,7 @@ def report_errors(action: Callable[[], None]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", INTERRUPTED)
     except Interrupted as stop:
-        return _say(str(stop), INTERRUPTED)
+        return _say(str(stop), stop.status)
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(str(error), file=sys.stderr)

@@ -1,5 +1,6 @@
 """Commands that train: pre-training, and fine-tuning beside the twin."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,8 +83,9 @@ def pretrain(
                 strict=strict,
                 progress=bars,
             )
-        except KeyboardInterrupt:
-            raise Interrupted(_how_to_resume(folder)) from None
+        except KeyboardInterrupt as stop:
+            status = 128 + int(getattr(stop, "signal", signal.SIGINT))
+            raise Interrupted(_how_to_resume(folder), status) from None
     note_problems(result.problems)
     if result.n_left_out:
         note(f"{result.n_left_out:,} crystals are larger than a batch and were not trained on")

@@ -6,6 +6,7 @@ replaced in one piece or not at all. Models themselves are read and written by
 """
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from atomprint.ground.errors import DataError
+from atomprint.ground.errors import DataError, UsageError
 from atomprint.heads.saved import FORMAT, ModelInfo, load_model, save_model, write_json
 from atomprint.training.loop import Trainer, TrainState
 
@@ -30,7 +31,13 @@ __all__ = [
 
 
 def save_state(path: Path, trainer: Trainer) -> None:
-    """Write everything that a trainer needs to continue exactly where it stands."""
+    """Write everything that a trainer needs to continue exactly where it stands.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written; the file before it is what it was.
+    """
     tensors: dict[str, Tensor] = {}
     for group, values in (
         ("task", trainer.task.state_dict()),
@@ -44,8 +51,20 @@ def save_state(path: Path, trainer: Trainer) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     header = {"format": str(FORMAT), "state": json.dumps(asdict(trainer.state))}
-    save_file(tensors, part, metadata=header)
-    part.replace(path)
+    try:
+        save_file(tensors, part, metadata=header)
+        # Else a power cut could leave a name without the bytes.
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        kept = "the checkpoint before it is intact" if path.is_file() else "there is none yet"
+        raise UsageError(
+            f"{path}: the checkpoint of step {trainer.state.step} cannot be written ({reason}); "
+            f"{kept}: make room and resume the run"
+        ) from None
 
 
 def load_state(path: Path, trainer: Trainer) -> None:

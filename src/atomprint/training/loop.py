@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from atomprint.data.batching import Batch
 from atomprint.ground.errors import DataError
 from atomprint.training.settings import LoopSettings
+from atomprint.training.stopping import Stopped, StopRequests
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -133,7 +135,20 @@ class Trainer:
         ------
         DataError
             If the loss stops being a finite number.
+        Stopped
+            If there is a ``save``, and SIGINT or SIGTERM came: the step was finished and saved.
         """
+        with StopRequests() if save is not None else nullcontext() as requests:
+            return self._run(batches, evaluate, save, progress, requests)
+
+    def _run(
+        self,
+        batches: Callable[[int, int], Iterator[Batch]],
+        evaluate: Callable[[], dict[str, float]] | None,
+        save: Callable[["Trainer"], None] | None,
+        progress: Progress | None,
+        requests: StopRequests | None,
+    ) -> TrainState:
         settings, state = self.settings, self.state
         optimizer = settings.optimizer
         started = time.perf_counter() - state.seconds
@@ -180,6 +195,10 @@ class Trainer:
                 save(self)
             if stop:
                 break
+            if save is not None and requests is not None and requests.asked is not None:
+                if not last:
+                    save(self)
+                raise Stopped(requests.asked, state.step)
         return state
 
     def _average(self) -> None:

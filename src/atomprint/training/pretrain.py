@@ -25,7 +25,7 @@ from atomprint.structures.perturb import PerturbSettings
 from atomprint.training.checkpoint import ModelInfo, load_state, save_model, save_state, write_json
 from atomprint.training.corpora import Corpora, mismatch, prepare
 from atomprint.training.loop import Progress, Trainer
-from atomprint.training.run import make_fabric, make_folder, record
+from atomprint.training.run import locked, make_fabric, make_folder, record
 from atomprint.training.settings import LoopSettings, OptimizerSettings
 from atomprint.training.tasks import PretrainTask
 
@@ -136,10 +136,27 @@ def pretrain(
     Raises
     ------
     UsageError
-        If the folder is taken, or the run to resume had other settings.
+        If the folder is taken, another process writes to it, or the run to resume had other
+        settings.
     DataError
         If there is nothing to train on, or other crystals than the run to resume had.
+    Stopped
+        If SIGINT or SIGTERM came: the step was finished and, with ``out``, saved.
     """
+    if resume and out is not None and not out.is_dir():
+        raise UsageError(f"{out}: there is no run to resume here (no such folder)")
+    with locked(out):
+        return _pretrain(crystals, settings, out, resume, progress, notes)
+
+
+def _pretrain(
+    crystals: Corpora,
+    settings: PretrainSettings,
+    out: Path | None,
+    resume: bool,
+    progress: Progress | None,
+    notes: dict[str, Any] | None,
+) -> PretrainResult:
     loop = settings.loop
     torch.manual_seed(loop.seed)
     model = Model(settings.model, ())
@@ -201,7 +218,10 @@ def pretrain(
             save_state(out / STATE, at)
 
     state = trainer.run(
-        stream.batches, evaluate=evaluate if watched else None, save=save, progress=progress
+        stream.batches,
+        evaluate=evaluate if watched else None,
+        save=save if out is not None else None,
+        progress=progress,
     )
     weights = trainer.weights()
     task.load_state_dict(weights)

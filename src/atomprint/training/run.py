@@ -4,12 +4,14 @@ import hashlib
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 import atomprint
 from atomprint.ground.errors import UsageError
@@ -21,6 +23,7 @@ from atomprint.training.settings import LoopSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+LOCK = ".lock"
 _PACKAGES = ("torch", "numpy", "ase", "numba", "lightning-fabric", "safetensors", "pydantic")
 
 
@@ -91,7 +94,7 @@ def make_folder(path: Path) -> Path:
     UsageError
         If it exists with something in it, or cannot be made.
     """
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()):
         raise UsageError(f"{path}: the folder is not empty; give another --out or remove it")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -100,6 +103,39 @@ def make_folder(path: Path) -> Path:
             f"{path}: cannot make the folder ({error.strerror}); choose another --out"
         ) from None
     return path
+
+
+@contextmanager
+def locked(path: Path | None) -> Iterator[None]:
+    """Keep other processes from writing into a run folder, made if it is not there.
+
+    The operating system lets go of the lock when the process ends, however that ends.
+
+    Raises
+    ------
+    UsageError
+        If another process is writing there, or the folder cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"{path}: another process is writing to this run folder; wait until it has ended, or "
+            "choose another --out"
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def record(
