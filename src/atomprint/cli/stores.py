@@ -248,3 +248,54 @@ def sample(
         print_json({"out": out, "written": found.n_written, "seed": seed})
     else:
         print_places({"written": out, "holds": f"{found.n_written:,} crystals"})
+
+
+@app.command()
+def dedupe(
+    store: StorePath,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="STORE", help="Store to make.", show_default=False)
+    ],
+    same: Annotated[
+        float, typer.Option(min=0, help="Largest difference of fingerprints; 0: exact copies.")
+    ] = 0.05,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Ask pymatgen's StructureMatcher too; slow.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Leave out crystals that an earlier one already is, whatever cell they are written in.
+
+    Alike are crystals of one formula and nearly one volume per atom whose fingerprints differ by
+    less than --same. Which ones were left out, and for which, stands in the new store's
+    duplicates.jsonl.
+    """
+    with Bars() as bars, stdout_for_the_answer():
+        from json import dumps
+
+        import numpy as np
+
+        from atomprint.data.store import Store
+        from atomprint.data.store.copying import select_store
+        from atomprint.data.store.writer import write_text
+        from atomprint.evaluation.duplicates import find_duplicates
+
+        opened = Store(store)
+        found = find_duplicates(opened, same, confirm=confirm, progress=bars.stage("compare"))
+        keep = np.ones(len(opened), np.bool_)
+        keep[[duplicate.index for duplicate in found]] = False
+        copied = select_store(opened, np.flatnonzero(keep), out, bars.stage("write"))
+        lines = [
+            dumps({"id": d.id, "kept": d.kept_id, "distance": round(d.distance, 5)}) for d in found
+        ]
+        write_text(out / "duplicates.jsonl", "".join(f"{line}\n" for line in lines))
+    if json:
+        print_json({"out": out, "written": copied.n_written, "duplicates": len(found)})
+        return
+    print_places(
+        {
+            "written": out,
+            "holds": f"{copied.n_written:,} crystals",
+            "left out": f"{len(found):,} duplicates, listed in {out / 'duplicates.jsonl'}",
+        }
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from atomprint.data.selection import Selection
 from atomprint.data.store.packing import hash_id
@@ -73,7 +74,23 @@ def sample_store(
     if n > len(store):
         raise UsageError(f"{store.path} has {len(store):,} crystals; ask for at most so many")
     chosen = np.random.default_rng((seed, 6)).choice(len(store), n, replace=False)
-    return _copy([Selection(store, np.sort(chosen))], [store], Path(out), progress)
+    return select_store(store, np.sort(chosen), out, progress)
+
+
+def select_store(
+    store: Store,
+    indices: npt.NDArray[np.int64],
+    out: str | Path,
+    progress: Progress | None = None,
+) -> Copied:
+    """Write crystals of a store at some indices into a new one.
+
+    Raises
+    ------
+    UsageError
+        If ``out`` exists.
+    """
+    return _copy([Selection(store, indices)], [store], Path(out), progress)
 
 
 def _copy(

@@ -1,0 +1,169 @@
+"""Crystals of one set that are the same crystal, whatever cell they are written in.
+
+By the measure of :mod:`atomprint.evaluation.leakage`: reduced formula, volume per atom and
+fingerprint. Groups of one formula are looked at some at a time, so that memory does not grow with the set.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomprint.data.selection import sizes_of, volumes_of
+from atomprint.evaluation.leakage import SAME, VOLUME, Indices, differences, shape_rows
+from atomprint.ground.errors import UsageError
+from atomprint.structures.crystal import Crystal
+
+_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A crystal that an earlier one already is.
+
+    Attributes
+    ----------
+    index, kept
+        Of the later crystal, and of the earlier one.
+    id, kept_id
+        Their ids.
+    distance
+        How far their fingerprints differ.
+    """
+
+    index: int
+    kept: int
+    id: str
+    kept_id: str
+    distance: float
+
+
+def find_duplicates(
+    crystals: Sequence[Crystal],
+    same: float = SAME,
+    volume: float = VOLUME,
+    *,
+    confirm: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Duplicate]:
+    """Crystals that are the same as an earlier one that is kept.
+
+    Parameters
+    ----------
+    crystals
+        A store, or any sequence.
+    same, volume
+        See :func:`atomprint.evaluation.leakage.find_leaks`; ``same=0`` finds exact copies only, up
+        to rounding to five digits.
+    confirm
+        Ask pymatgen's StructureMatcher too, with its own tolerances; far slower.
+    progress
+        Called with crystals done and in all.
+
+    Returns
+    -------
+    list
+        In the order of the crystals; of each the nearest of the earlier ones that are kept.
+
+    Raises
+    ------
+    UsageError
+        If ``confirm`` is asked for and pymatgen is not installed.
+    """
+    fits = _matcher() if confirm else None
+    log_volumes = np.log(volumes_of(crystals) / sizes_of(crystals))
+    found: list[Duplicate] = []
+    done = 0
+    for batch in _batches(crystals, log_volumes, volume):
+        indices = np.concatenate(batch)
+        chosen = [crystals[int(index)] for index in indices]
+        rows = shape_rows(chosen)
+        start = 0
+        for group in batch:
+            here = slice(start, start + len(group))
+            found += _of_group(
+                group, chosen[here], rows[here], log_volumes[group], (max(same, 1e-5), volume), fits
+            )
+            start += len(group)
+        done += len(indices)
+        if progress is not None:
+            progress(done, len(crystals))
+    if progress is not None:
+        progress(len(crystals), len(crystals))
+    return sorted(found, key=lambda duplicate: duplicate.index)
+
+
+def _batches(
+    crystals: Sequence[Crystal], log_volumes: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+    volume: float,
+) -> Iterator[list[Indices]]:  # fmt: skip
+    """Yield groups of one formula in which two volumes are near, some groups at a time."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for index, crystal in enumerate(crystals):
+        pairs = crystal.composition.items()
+        groups[np.array(list(pairs), np.int32).tobytes()].append(index)
+    batch: list[Indices] = []
+    size = 0
+    for members in groups.values():
+        group = np.array(members, np.int64)
+        volumes = np.sort(log_volumes[group])
+        if len(group) < 2 or np.diff(volumes).min() > volume:
+            continue
+        batch.append(group)
+        size += len(group)
+        if size >= _AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _of_group(
+    group: Indices,
+    crystals: Sequence[Crystal],
+    rows: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]",
+    log_volumes: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+    limits: tuple[float, float],
+    fits: "Callable[[Crystal, Crystal], bool] | None",
+) -> Iterator[Duplicate]:
+    """Yield the duplicates among crystals of one formula."""
+    same, volume = limits
+    kept = [0]
+    for later in range(1, len(group)):
+        earlier = np.array(kept)
+        earlier = earlier[np.abs(log_volumes[earlier] - log_volumes[later]) <= volume]
+        far = differences(rows, np.full(len(earlier), later), earlier)
+        for at in np.argsort(far, kind="stable"):
+            if far[at] > same:
+                kept.append(later)
+                break
+            first = int(earlier[at])
+            if fits is None or fits(crystals[later], crystals[first]):
+                yield Duplicate(
+                    int(group[later]), int(group[first]), crystals[later].id, crystals[first].id,
+                    float(far[at]),
+                )  # fmt: skip
+                break
+        else:
+            kept.append(later)
+
+
+def _matcher() -> Callable[[Crystal, Crystal], bool]:
+    try:
+        from pymatgen.analysis.structure_matcher import StructureMatcher
+        from pymatgen.core.structure import Structure
+    except ImportError:
+        raise UsageError(
+            "--confirm asks pymatgen, which is not installed: pip install pymatgen"
+        ) from None
+    matcher = StructureMatcher()
+
+    def fits(one: Crystal, other: Crystal) -> bool:
+        first, second = (
+            Structure(c.cell, c.numbers.tolist(), c.positions, coords_are_cartesian=True)
+            for c in (one, other)
+        )
+        return bool(matcher.fit(first, second))
+
+    return fits
