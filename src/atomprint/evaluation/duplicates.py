@@ -1,7 +1,8 @@
 """Crystals of one set that are the same crystal, whatever cell they are written in.
 
 By the measure of :mod:`atomprint.evaluation.leakage`: reduced formula, volume per atom and
-fingerprint. Groups of one formula are looked at some at a time, so that memory does not grow with the set.
+fingerprint. Groups of one formula are looked at some at a time, so that memory does not grow with
+the set.
 """
 
 from collections import defaultdict
