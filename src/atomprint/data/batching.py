@@ -70,8 +70,10 @@ def estimate_edges(crystal: Crystal, cutoff: float) -> float:
 
 def estimate_all_edges(crystals: Sequence[Crystal], cutoff: float) -> npt.NDArray[np.float64]:
     """The same for many crystals, ``(n_crystals,)``, without making those of a store."""
-    edges: npt.NDArray[np.float64] = sizes_of(crystals) ** 2 / volumes_of(crystals)
+    edges = sizes_of(crystals).astype(np.float64)
     # In place: of many millions of crystals every copy counts.
+    edges *= edges
+    edges /= volumes_of(crystals)
     edges *= 4
     edges /= 3
     edges *= np.pi
@@ -90,7 +92,7 @@ def plan_batches(
 
 
 def _cut(
-    n_atoms: npt.NDArray[np.int64],
+    n_atoms: npt.NDArray[np.int32],
     n_edges: npt.NDArray[np.float64],
     order: Iterable[int],
     limits: BatchSettings,

@@ -15,7 +15,7 @@ class Measured(Sequence[Crystal]):
 
     @property
     @abstractmethod
-    def sizes(self) -> npt.NDArray[np.int64]:
+    def sizes(self) -> npt.NDArray[np.int32]:
         """Atoms of every crystal, ``(n_crystals,)``."""
 
     @property
@@ -60,7 +60,7 @@ class Selection(Measured):
         return self.crystals[int(self.indices[index])]
 
     @property
-    def sizes(self) -> npt.NDArray[np.int64]:
+    def sizes(self) -> npt.NDArray[np.int32]:
         """Atoms of every crystal, ``(n_crystals,)``."""
         return sizes_of(self.crystals)[self.indices]
 
@@ -102,7 +102,7 @@ class Joined(Measured):
         return self.parts[part][index - (int(self._stops[part - 1]) if part else 0)]
 
     @property
-    def sizes(self) -> npt.NDArray[np.int64]:
+    def sizes(self) -> npt.NDArray[np.int32]:
         """Atoms of every crystal, ``(n_crystals,)``."""
         return np.concatenate([sizes_of(part) for part in self.parts])
 
@@ -112,11 +112,11 @@ class Joined(Measured):
         return np.concatenate([volumes_of(part) for part in self.parts])
 
 
-def sizes_of(crystals: Sequence[Crystal]) -> npt.NDArray[np.int64]:
+def sizes_of(crystals: Sequence[Crystal]) -> npt.NDArray[np.int32]:
     """Atoms of every crystal, ``(n_crystals,)``."""
     if isinstance(crystals, Measured):
         return crystals.sizes
-    return np.array([crystal.n_atoms for crystal in crystals], np.int64)
+    return np.array([crystal.n_atoms for crystal in crystals], np.int32)
 
 
 def volumes_of(crystals: Sequence[Crystal]) -> npt.NDArray[np.float64]:

@@ -207,7 +207,7 @@ class Store(Measured):
                 yield id_at(arrays, row)
 
     @property
-    def sizes(self) -> npt.NDArray[np.int64]:
+    def sizes(self) -> npt.NDArray[np.int32]:
         """Atoms of every crystal, ``(n_crystals,)``."""
         return self._sizes
 
@@ -217,8 +217,8 @@ class Store(Measured):
         return self._volumes
 
     @cached_property
-    def _sizes(self) -> npt.NDArray[np.int64]:
-        found = np.empty(len(self), np.int64)
+    def _sizes(self) -> npt.NDArray[np.int32]:
+        found = np.empty(len(self), np.int32)
         for at, file, header in self._places():
             found[at] = counts_of(read_array(file, header, "atom_stops"))
         return found
