@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from atomprint.api.columns import Columns, row_ids
 from atomprint.api.inputs import EMBEDDED, Data, PathInput, Progress, choose_device, read_data
 from atomprint.data.embedded import CORPUS
+from atomprint.data.store import Store, is_store
+from atomprint.data.store.stream import StoreStream
 from atomprint.ground.errors import UsageError
 from atomprint.ground.settings import Settings, validate
 from atomprint.structures.reading import ReadResult
@@ -171,6 +173,8 @@ def fingerprint_file(
         fingerprint_specs(kind, settings), per, dtype, path, memory, str(choose_device(device))
     )
     paths: Any = CORPUS if str(data) == EMBEDDED and not Path(EMBEDDED).exists() else data
+    if is_store(data):
+        paths = StoreStream(Store(cast("PathInput", data)))
     written = stream(
         job, paths, out, threads=threads, workers=workers, ray=ray, strict=strict,
         progress=progress,

@@ -1,6 +1,7 @@
 """Conversion gives what `read_crystals` gives, however it is cut, shared out or killed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -200,3 +201,41 @@ def test_the_embedded_corpus(tmp_path):
     store = convert(CORPUS, tmp_path / "s").store
     assert_like_reading(store, CORPUS)
     assert json.loads((tmp_path / "s" / "store.json").read_text())["complete"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files in any bytes")
+def test_names_and_ids_that_are_no_utf8(tmp_path):
+    """A file from another system, and a lone surrogate in a JSON."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    text = "x\n1.0\n3 0 0\n0 3 0\n0 0 3\nNa\n1\nDirect\n0 0 0\n"
+    for name in (b"m\xe4rz.vasp", b"broken\xe4.cif"):
+        content = text if name.endswith(b"vasp") else "data_x\n"
+        (folder / os.fsdecode(name)).write_text(content)
+    found = convert(tmp_path / "in", tmp_path / "s", workers=2)
+    assert list(found.store.ids()) == ["m?rz"]
+    assert [p.id for p in found.problems] == ["broken?"]
+    assert [c.id for c in read_crystals(tmp_path / "in").crystals] == ["m?rz"]
+
+
+def test_a_store_is_not_converted_again(tmp_path, folder):
+    convert(folder[0], tmp_path / "s")
+    with pytest.raises(UsageError, match="is a store already"):
+        convert(tmp_path / "s", tmp_path / "t")
+
+
+def test_fingerprints_of_a_store(tmp_path, folder, shell):
+    import pyarrow.parquet as pq
+
+    convert(folder[0], tmp_path / "s", exact=True, shard_crystals=20)
+    tables = []
+    for name, source in (("a", folder[0]), ("b", tmp_path / "s")):
+        out = tmp_path / f"{name}.parquet"
+        status, _, err = shell("fingerprint", source, "--kind", "ead", "--per", "crystal",
+                               "--out", out)  # fmt: skip
+        assert status == 0, err
+        tables.append(pq.read_table(out))
+    assert tables[0]["id"].to_pylist() == tables[1]["id"].to_pylist()
+    for name in tables[0].column_names[1:]:
+        one, other = (table[name].to_numpy() for table in tables)
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)

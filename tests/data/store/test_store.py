@@ -82,7 +82,7 @@ def test_the_layout_is_the_one_described(tmp_path):
     number, crc = np.frombuffer(data[8:16], "<u4")
     length = int(np.frombuffer(data[16:24], "<u8")[0])
     header = data[24 : 24 + length]
-    assert (number, crc) == (1, zlib.crc32(header))
+    assert (number, crc) == (1, zlib.crc32(data[8:12] + header))
     start = -(-(24 + length) // 64) * 64
     place = json.loads(header)["arrays"]["positions"]
     assert place["offset"] % 64 == 0
@@ -220,18 +220,40 @@ def test_every_flipped_byte_is_found(tmp_path):
             Store(tmp_path / "s")
 
 
-def test_a_newer_format_is_refused(tmp_path):
+def test_a_newer_format_is_refused_and_a_flipped_number_is_damage(tmp_path):
+    import zlib
+
     store = written(tmp_path / "s", crystals(2))
     path = store.headers[0][0]
-    data = bytearray(path.read_bytes())
+    whole = path.read_bytes()
+    data = bytearray(whole)
     data[8] = 9
+    path.write_bytes(data)
+    with pytest.raises(DamagedShard, match="checksum"):
+        Store(tmp_path / "s")
+    length = int(np.frombuffer(whole[16:24], "<u8")[0])
+    newer = zlib.crc32(bytes(data[8:12]) + whole[24 : 24 + length])
+    data[12:16] = np.array([newer], "<u4").tobytes()
     path.write_bytes(data)
     with pytest.raises(DataError, match="format 9"):
         Store(tmp_path / "s")
+    path.write_bytes(whole)
     description = tmp_path / "s" / "store.json"
     description.write_text(description.read_text().replace('"format": 1', '"format": 7'))
     with pytest.raises(DataError, match="format 7"):
         Store(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["ids", "id_stops", "atom_stops", "label:forces:stops"])
+def test_a_crystal_that_cannot_be_read_is_a_sentence(tmp_path, name):
+    store = written(tmp_path / "s", crystals(20))
+    path, header = store.headers[0]
+    place = header.arrays[name]
+    data = bytearray(path.read_bytes())
+    data[place.offset : place.offset + place.n_bytes] = b"\xff" * place.n_bytes
+    path.write_bytes(data)
+    with pytest.raises(DamagedShard, match="atomprint data validate"):
+        list(Store(tmp_path / "s"))
 
 
 def test_labels_of_two_shapes_are_refused(tmp_path):

@@ -112,6 +112,8 @@ def convert(
     if workers < 1:
         raise UsageError(f"workers={workers} is not above 0; leave it out for one")
     out = Path(out)
+    if is_store(paths):
+        raise UsageError(f"{paths}: is a store already; copy it with: atomprint data merge")
     with CrystalStream(paths, labels, id_column, check_ids=False) as stream:
         inputs = stream.key()
         if is_store(out):

@@ -4,7 +4,7 @@ Layout, all little-endian::
 
     0   8 bytes   magic, "atomprnt"
     8   uint32    format number
-    12  uint32    CRC-32 of the header
+    12  uint32    CRC-32 of the format number and the header
     16  uint64    length of the header
     24  ...       header: JSON
     then every array of the header, each beginning at a multiple of 64
@@ -129,7 +129,7 @@ def write_shard(path: Path, arrays: Mapping[str, AnyArray], about: Mapping[str, 
         }  # fmt: skip
         offset = _aligned(offset + array.nbytes)
     header = json.dumps({"arrays": places, "about": dict(about)}).encode()
-    crc32 = zlib.crc32(header)
+    crc32 = _header_crc32(FORMAT, header)
     start = _aligned(_FIXED + len(header))
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -166,18 +166,18 @@ def read_header(path: Path) -> Header:
                 raise DamagedShard(f"{path}: is no shard of a store (its first bytes are others)")
             number, crc32 = (int(v) for v in np.frombuffer(fixed[8:16], "<u4"))
             length = int(np.frombuffer(fixed[16:24], "<u8")[0])
-            if number > FORMAT:
-                raise DataError(
-                    f"{path}: has format {number}, and this atomprint reads up to {FORMAT}; "
-                    "install a newer one"
-                )
             if length > min(size, _MAX_HEADER):
                 raise DamagedShard(f"{path}: is cut off within its header ({size:,} bytes)")
             text = file.read(length)
     except OSError as error:
         raise DamagedShard(f"{path}: cannot be read ({error.strerror or error})") from None
-    if len(text) < length or zlib.crc32(text) != crc32:
+    if len(text) < length or _header_crc32(number, text) != crc32:
         raise DamagedShard(f"{path}: its header was changed or cut off (checksum)")
+    if number > FORMAT:
+        raise DataError(
+            f"{path}: has format {number}, and this atomprint reads up to {FORMAT}; install a "
+            "newer one"
+        )
     header = _parsed(path, text, crc32, _aligned(_FIXED + length))
     end = max((p.offset + p.n_bytes for p in header.arrays.values()), default=0)
     if size < end:
@@ -220,6 +220,10 @@ def check_arrays(path: Path, header: Header) -> list[str]:
         for name, place in header.arrays.items()
         if zlib.crc32(read_array(path, header, name).data) != place.crc32
     ]
+
+
+def _header_crc32(number: int, header: bytes) -> int:
+    return zlib.crc32(np.array([number], "<u4").tobytes() + header)
 
 
 def _parsed(path: Path, text: bytes, crc32: int, start: int) -> Header:

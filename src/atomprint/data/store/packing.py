@@ -108,7 +108,7 @@ def unpack(
     source
         Of the crystal, for messages.
     """
-    start, stop = _bounds(arrays["atom_stops"], row)
+    start, stop = _bounds(arrays["atom_stops"], row, len(arrays["numbers"]))
     found: dict[str, LabelValue] = {}
     for name, (at, tail) in labels.items():
         column = arrays[LABEL + at]
@@ -117,7 +117,7 @@ def unpack(
             if value == value:
                 found[name] = value
             continue
-        first, last = _bounds(arrays[f"{LABEL}{at}:stops"], row)
+        first, last = _bounds(arrays[f"{LABEL}{at}:stops"], row, len(column))
         if last > first:
             found[name] = column[first:last].reshape(-1, *tail).astype(np.float64)
     return Crystal(
@@ -132,7 +132,7 @@ def unpack(
 
 def id_at(arrays: dict[str, AnyArray], row: int) -> str:
     """Id of a row."""
-    start, stop = _bounds(arrays["id_stops"], row)
+    start, stop = _bounds(arrays["id_stops"], row, len(arrays["ids"]))
     return bytes(arrays["ids"][start:stop]).decode()
 
 
@@ -144,5 +144,9 @@ def counts_of(stops: AnyArray) -> npt.NDArray[np.int64]:
     return ends - starts
 
 
-def _bounds(stops: AnyArray, row: int) -> tuple[int, int]:
-    return int(stops[row - 1]) if row else 0, int(stops[row])
+def _bounds(stops: AnyArray, row: int, n: int) -> tuple[int, int]:
+    """Where a row's part of ``n`` values begins and ends."""
+    start, stop = int(stops[row - 1]) if row else 0, int(stops[row])
+    if not start <= stop <= n:
+        raise ValueError(f"its values would lie from {start} to {stop} of {n}")
+    return start, stop

@@ -167,7 +167,10 @@ class Store(Measured):
             return Selection(self, np.arange(len(self))[index])
         shard, row = self.where(int(index))
         name = f"{self.path.name}/{self._files[shard].name}#{row}"
-        return unpack(self.arrays(shard), self._labels[shard], row, name)
+        try:
+            return unpack(self.arrays(shard), self._labels[shard], row, name)
+        except (ValueError, IndexError) as error:
+            raise self._damaged(shard, row, error) from None
 
     def where(self, index: int) -> tuple[int, int]:
         """Number of the shard that a crystal is in, and its row there.
@@ -197,7 +200,16 @@ class Store(Measured):
     def id(self, index: int) -> str:
         """Id of a crystal, without making the crystal."""
         shard, row = self.where(index)
-        return id_at(self.arrays(shard), row)
+        try:
+            return id_at(self.arrays(shard), row)
+        except (ValueError, IndexError) as error:
+            raise self._damaged(shard, row, error) from None
+
+    def _damaged(self, shard: int, row: int, error: Exception) -> DamagedShard:
+        return DamagedShard(
+            f"{self._files[shard]}: crystal {row} cannot be read ({error}); look for damage with: "
+            f"atomprint data validate {self.path}"
+        )
 
     def ids(self) -> Iterator[str]:
         """Yield all ids in their order."""

@@ -1,10 +1,11 @@
 """Reading, computing and committing parts, and going on after a kill."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
 
 from atomprint.fingerprints.streaming.job import (
     PART_ATOMS,
@@ -21,10 +22,35 @@ from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.files import PathInput
 from atomprint.structures.reading.result import Problem
-from atomprint.structures.reading.stream import CrystalStream, Place
+from atomprint.structures.reading.stream import CrystalStream, Place, Read
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
 Computer = Callable[[Iterator[Part]], Iterator[tuple[PartInfo, bytes]]]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where crystals are from: what a stream of files offers."""
+
+    problems: list[Problem]
+    n_files: int
+
+    def __enter__(self) -> "Source":
+        """Open."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+
+    def key(self) -> str:
+        """Hash of what is read."""
+
+    def read(self, start: Place = (0, 0), known_ids: Iterable[str] = ()) -> Iterator[Read]:
+        """Read on from a place."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +87,7 @@ class Written:
 
 def stream(
     job: Job,
-    paths: PathInput | Sequence[PathInput],
+    paths: "PathInput | Sequence[PathInput] | Source",
     out: Path,
     *,
     threads: int | None = None,
@@ -80,7 +106,7 @@ def stream(
     job
         What to compute.
     paths
-        Files, folders, patterns or archives of crystals.
+        Files, folders, patterns or archives of crystals, or a source of crystals.
     out
         A .parquet, .csv, .npz or .npy; unfinished work is in the folder ``OUT.parts`` beside it.
     threads
@@ -105,7 +131,7 @@ def stream(
     if workers < 1:
         raise UsageError(f"workers={workers} is not above 0; leave it out for one")
     compute_parts = _computer(job, threads, workers, ray)
-    with CrystalStream(paths) as source:
+    with paths if isinstance(paths, Source) else CrystalStream(paths) as source:
         about = {**job.plain(), "inputs": source.key()}
         folder = PartFolder(out, about)
         try:
@@ -154,7 +180,7 @@ class _Run:
     """One command at work: what is read, what is done, what was left out."""
 
     def __init__(
-        self, job: Job, source: CrystalStream, folder: PartFolder, strict: bool,
+        self, job: Job, source: Source, folder: PartFolder, strict: bool,
         progress: Progress, started: float,
     ) -> None:  # fmt: skip
         self.job, self.source, self.folder, self.strict = job, source, folder, strict

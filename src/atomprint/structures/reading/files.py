@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from atomprint.ground.errors import UsageError
-from atomprint.structures.reading.result import Problem, Refused
+from atomprint.structures.reading.result import Problem, Refused, in_utf8
 
 PathInput = str | PathLike[str]
 
@@ -74,6 +74,10 @@ class Entry:
     by_name: bool
     path: Path | None
     opener: Callable[[], BinaryIO]
+
+    def __post_init__(self) -> None:
+        # A name in another encoding is opened by its path, and told, and made an id of, in UTF-8.
+        self.name = in_utf8(self.name)
 
     @cached_property
     def basename(self) -> str:

@@ -24,6 +24,7 @@ from atomprint.structures.reading.result import (
     ReadResult,
     Record,
     Refused,
+    in_utf8,
     one_line,
 )
 from atomprint.structures.reading.tabular import read_csv
@@ -162,7 +163,7 @@ class _Reader:
         mark = "" if alone or not record.index else f"#{record.index}"
         # A file that breaks off is refused as a file, not as a record with an id.
         whole_file = isinstance(record, Refused) and not record.index and not alone
-        id = record.id or ("" if whole_file else entry.stem + mark)
+        id = in_utf8(record.id) or ("" if whole_file else entry.stem + mark)
         if isinstance(record, Refused):
             self._refuse(entry, record, id)
             return

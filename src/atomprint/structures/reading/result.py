@@ -27,6 +27,11 @@ KINDS = {
 }
 
 
+def in_utf8(text: str) -> str:
+    """Text with a question mark for what cannot be written as UTF-8 (lone surrogates)."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def one_line(text: object, limit: int = 300) -> str:
     """Text from a file or a library as one line without control characters."""
     words = "".join(c if c.isprintable() else " " for c in str(text)).split()

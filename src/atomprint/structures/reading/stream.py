@@ -21,7 +21,7 @@ from atomprint.structures.reading.read import (
     unreadable,
     until_broken,
 )
-from atomprint.structures.reading.result import NotCrystals, Problem, Record, Refused
+from atomprint.structures.reading.result import NotCrystals, Problem, Record, Refused, in_utf8
 
 Place = tuple[int, int]
 """Where reading stands: the number of a file, and of the next record in it."""
@@ -207,7 +207,7 @@ class CrystalStream:
         mark = "" if alone or not record.index else f"#{record.index}"
         # A file that breaks off is refused as a file, not as a record with an id.
         whole_file = isinstance(record, Refused) and not record.index and not alone
-        id = record.id or ("" if whole_file else entry.stem + mark)
+        id = in_utf8(record.id) or ("" if whole_file else entry.stem + mark)
         try:
             if isinstance(record, Refused):
                 raise record
