@@ -167,6 +167,8 @@ def test_names_of_variants(script):
     assert base("ead, 64 components, 20000 steps, 1000 crystals") == "ead, 64 components"
     assert base("ead+masking, 1000 crystals") == "ead+masking"
     assert base("ead, 64 components") == "ead, 64 components"
+    assert base("ead, wide, 15000 steps, up to 30 atoms") == "ead, wide"
+    assert sys.modules["loaded"].twin("ead, wide, 15000 steps, up to 30 atoms") == "scratch, wide"
 
 
 def test_costs_by_hand(script, whole, tmp_path):
@@ -177,6 +179,11 @@ def test_costs_by_hand(script, whole, tmp_path):
     (tmp_path / "pretraining/target_cost.json").write_text(
         json.dumps({"arms": {script.DEFAULT: cost}, "environment": ABOUT})
     )
+    # The default's own goals are judged by the longer, wider run, over a twin of its width.
+    sets = ("band gap", "phonon peak")
+    for name, factor in (("scratch, wide", 2.0), (script.RECIPE, 0.5)):
+        file = arm(name, halves(factor, sets), n_steps=15_000)
+        (tmp_path / f"pretraining/test/{len(name)}-more.json").write_text(json.dumps(file))
     study = script.Study.read(tmp_path)
     assert script.costs.label_ratio(study) == pytest.approx(3500)
     assert script.costs.whole_ratio(study) == pytest.approx((70_000 + 250) / 250)
@@ -186,7 +193,9 @@ def test_costs_by_hand(script, whole, tmp_path):
     goals = script.costs.goals(study)
     assert row(goals, "labels of the corpus")[3:] == ["3,500", "**not met**"]
     assert row(goals, "targets, share")[3:] == [f"25.0 % (`{script.DEFAULT}`)", "**not met**"]
-    assert row(goals, "mean gain")[3:] == ["50.0 %", "aim met"]
+    assert row(goals, "mean gain")[3:] == ["75.0 %", "aim met"]
+    assert row(goals, "labels for the from-scratch")[3:] == ["25 %, 2 sets", "met"]
+    assert row(goals, "the same, of the recipe")[3:] == ["280", "met"]
     assert row(goals, "points ahead of `conditioned")[3:] == ["–", "not measured yet"]
 
 

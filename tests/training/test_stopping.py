@@ -69,7 +69,15 @@ def test_stopped_within_the_process(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_second_signal_is_not_waited_for():
+@pytest.fixture
+def interrupts():
+    """Tests that run in the background inherit "ignore interrupts"; a person's shell does not."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+def test_a_second_signal_is_not_waited_for(interrupts):
     with StopRequests() as requests:
         signal.raise_signal(signal.SIGINT)
         assert requests.asked == signal.SIGINT

@@ -29,7 +29,7 @@ Out = Annotated[
         "--out", metavar="STORE|F.parquet", help="Store (a folder), or file.", show_default=False
     ),
 ]
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", show_default=False)]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store.", show_default=False)]
 Source = Annotated[str, typer.Option(metavar="TEXT", help="Where the crystals are from.")]
 Licence = Annotated[str, typer.Option(metavar="TEXT", help="Their licence.")]
 Citation = Annotated[str, typer.Option(metavar="TEXT", help="What to cite for them.")]
@@ -207,7 +207,9 @@ def stats(store: StorePath, json: Json = False) -> None:
 
 @app.command()
 def merge(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", show_default=False)],
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE...", help="The stores.", show_default=False)
+    ],
     out: Annotated[
         Path, typer.Option("--out", metavar="STORE", help="Store to make.", show_default=False)
     ],
