@@ -221,6 +221,6 @@ def test_a_store_from_the_command_line(shell, tiny_data, tmp_path):
     status, text, _ = shell("data", "validate", store, "--json")
     assert status == 1
     assert read_json(text)["damages"][0]["file"].endswith("00000000.shard")
-    status, _, err = shell("data", "convert", tmp_path / "few", "--out", shard)
+    status, _, err = shell("data", "convert", tiny_data / "toy.parquet", "--out", shard)
     assert status == 2
     assert "is a file" in err
