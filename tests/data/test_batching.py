@@ -74,19 +74,18 @@ def test_a_stream_continues_as_if_it_had_never_stopped():
 
 
 def test_steps_and_seeds_of_batches_are_the_same_after_a_restart():
-    """And differ between steps, runs and processes: what is drawn in one is drawn in no other."""
+    """And differ between steps and runs: what is drawn in one is drawn in no other."""
 
-    def stream(seed=3, rank=0, world_size=1):
+    def stream(seed=3):
         limits = BatchSettings(max_crystals=4)
         perturbation = PerturbSettings(rattle=0.05, clean=0.5)
-        return BatchStream(toy_crystals(10), 4.0, limits, seed, (), perturbation, rank, world_size)
+        return BatchStream(toy_crystals(10), 4.0, limits, seed, (), perturbation)
 
     whole = list(stream().batches(0, 12))
     assert [b.step for b in whole] == list(range(12))
     rest = list(stream().batches(7, 12))
     assert [(b.step, b.seed) for b in rest] == [(b.step, b.seed) for b in whole[7:]]
-    others = [*stream(4).batches(0, 12), *stream(3, 1, 2).batches(0, 12)]
-    assert len({b.seed for b in [*whole, *others]}) == 36
+    assert len({b.seed for b in [*whole, *stream(4).batches(0, 12)]}) == 24
     moved = whole[0].to("cpu")
     assert (moved.step, moved.seed) == (whole[0].step, whole[0].seed)
 
@@ -118,14 +117,60 @@ def test_an_epoch_passes_once_over_everything():
     assert sorted(seen) == sorted(c.id for c in toy_crystals(10))
 
 
-def test_ranks_share_an_epoch_without_overlap():
-    streams = [
-        BatchStream(toy_crystals(16), 4.0, BatchSettings(max_crystals=4), 0, rank=r, world_size=2)
-        for r in (0, 1)
+class Watched(list):
+    """Crystals that remember which of them were asked for."""
+
+    def __init__(self, crystals):
+        super().__init__(crystals)
+        self.read = set()
+
+    def __getitem__(self, index):
+        self.read.add(index)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 7])
+def test_processes_share_every_batch_without_overlap(world_size):
+    """Together they have what one process has: crystals, perturbations, labels, places, seed."""
+    how = PerturbSettings(rattle=0.05, strain=0.02, clean=0.3)
+    labels = [LabelSpec("energy", "crystal", 1), LabelSpec(DISPLACEMENT, "atom", 3)]
+
+    def stream(crystals, rank=0, world_size=1):
+        limits = BatchSettings(max_crystals=4)
+        return BatchStream(crystals, 4.0, limits, 5, labels, how, rank, world_size)
+
+    whole = list(stream(toy_crystals(10)).batches(0, 6))
+    given = [Watched(toy_crystals(10)) for _ in range(world_size)]
+    ranks = [
+        list(stream(crystals, rank, world_size).batches(0, 6))
+        for rank, crystals in enumerate(given)
     ]
-    ids = [{c for b in s.batches(0, 2) for c in b.graph.ids} for s in streams]
-    assert not ids[0] & ids[1]
-    assert len(ids[0] | ids[1]) == 16
+    seen = 0
+    for step, batch in enumerate(whole):
+        positions = torch.full_like(batch.graph.positions, torch.nan)
+        moved = torch.full_like(batch.labels[DISPLACEMENT], torch.nan)
+        energies = torch.full_like(batch.labels["energy"], torch.nan)
+        ids = [""] * batch.graph.n_crystals
+        for own in (rank[step] for rank in ranks):
+            assert (own.step, own.seed) == (batch.step, batch.seed)
+            assert (own.part.n_crystals, own.part.n_atoms) == (len(ids), batch.graph.n_atoms)
+            if not own.part.counts:
+                continue
+            seen += own.graph.n_crystals
+            assert positions[own.part.atoms].isnan().all(), "an atom has two owners"
+            positions[own.part.atoms] = own.graph.positions
+            moved[own.part.atoms] = own.labels[DISPLACEMENT]
+            energies[own.part.crystals] = own.labels["energy"]
+            for place, id in zip(own.part.crystals.tolist(), own.graph.ids, strict=True):
+                ids[place] = id
+        assert tuple(ids) == tuple(batch.graph.ids)
+        assert torch.equal(positions, batch.graph.positions)
+        assert torch.equal(moved, batch.labels[DISPLACEMENT])
+        assert torch.equal(energies, batch.labels["energy"])
+    assert seen == sum(batch.graph.n_crystals for batch in whole)
+    if world_size == 2:
+        # An epoch has ten crystals; nobody reads those of the other.
+        assert sum(len(crystals.read) for crystals in given) < 2 * 10
 
 
 def test_labels_stay_out_of_the_graph_and_missing_ones_are_nan():

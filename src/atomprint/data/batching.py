@@ -16,7 +16,8 @@ from atomprint.ground.errors import DataError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.graph import GraphBatch
-from atomprint.structures.perturb import PerturbSettings, perturb
+from atomprint.structures.parts import Part, divide
+from atomprint.structures.perturb import PerturbSettings, draw_change
 
 
 class BatchSettings(Settings):
@@ -49,18 +50,22 @@ class Batch:
     step
         Of the stream that it is from.
     seed
-        For random choices in this step: another one in every step and process.
+        For random choices in this step: another one in every step, the same in every process.
+    part
+        Of a batch that several processes share: which part this is. None: it is whole.
     """
 
     graph: GraphBatch
     labels: dict[str, Tensor]
     step: int = 0
     seed: int = 0
+    part: Part | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move everything to a device."""
         labels = {k: v.to(device) for k, v in self.labels.items()}
-        return replace(self, graph=self.graph.to(device), labels=labels)
+        part = None if self.part is None else self.part.to(device)
+        return replace(self, graph=self.graph.to(device), labels=labels, part=part)
 
 
 def estimate_edges(crystal: Crystal, cutoff: float) -> float:
@@ -151,7 +156,8 @@ class BatchStream:
     """An endless, seeded stream of batches in which step ``n`` is always the same batch.
 
     Nothing of the stream needs saving: the order of an epoch is a function of (seed, epoch) and
-    the perturbation of a batch a function of (seed, step), so a resumed run continues exactly.
+    the perturbation of a batch a function of (seed, step), so a resumed run continues exactly,
+    with as many processes as there are then.
 
     Parameters
     ----------
@@ -168,7 +174,8 @@ class BatchStream:
     perturbation
         Applied to every crystal anew each time it is drawn, or None.
     rank, world_size
-        With several processes each takes every ``world_size``-th batch.
+        With several processes each takes its part of every batch: they have the same steps, with
+        the same crystals, perturbed alike, whatever their number.
     mix
         In which order corpora among the crystals are drawn; None: they are one corpus.
     """
@@ -208,25 +215,33 @@ class BatchStream:
         return _cut(self._n_atoms, self._n_edges, order, self.limits)
 
     def plan(self, start: int = 0) -> Iterator[tuple[int, list[int]]]:
-        """Yield (step, indices) for this rank from a step on, without end."""
-        step, epoch, position = 0, 0, 0
+        """Yield (step, indices) of whole batches from a step on, without end."""
+        step, epoch = 0, 0
         while True:
             for indices in self.epoch(epoch):
-                if position % self.world_size == self.rank:
-                    if step >= start:
-                        yield step, indices
-                    step += 1
-                position += 1
+                if step >= start:
+                    yield step, indices
+                step += 1
             epoch += 1
 
     def build(self, step: int, indices: Sequence[int]) -> Batch:
-        """Build the batch of a step."""
-        chosen = [self.crystals[i] for i in indices]
-        rng = np.random.default_rng((self.seed, 1 + self.rank, step))
+        """Build this process's part of the batch of a step; only its own crystals are read."""
+        part, places = None, np.arange(len(indices))
+        if self.world_size > 1:
+            rows = np.asarray(indices)
+            part, places = divide(
+                self._n_atoms[rows], self._n_edges[rows], self.rank, self.world_size
+            )
+        chosen = {int(place): self.crystals[indices[int(place)]] for place in places}
+        rng = np.random.default_rng((self.seed, 1, step))
         if self.perturbation is not None:
-            chosen = [perturb(crystal, self.perturbation, rng) for crystal in chosen]
-        batch = collate(chosen, self.cutoff, self.labels)
-        return replace(batch, step=step, seed=int(rng.integers(2**31)))
+            for place, index in enumerate(indices):
+                # Drawn for crystals of other processes too, so that the numbers are the same.
+                change = draw_change(int(self._n_atoms[index]), self.perturbation, rng)
+                if place in chosen:
+                    chosen[place] = change.apply(chosen[place])
+        batch = collate(list(chosen.values()), self.cutoff, self.labels)
+        return replace(batch, step=step, seed=int(rng.integers(2**31)), part=part)
 
     def batches(self, start: int, stop: int, ahead: int = 2) -> Iterator[Batch]:
         """Yield the batches of steps ``start`` to ``stop - 1``, built ahead in a thread."""
