@@ -9,13 +9,15 @@ from atomprint.structures.graph import GraphBatch
 from atomprint.testing.fingerprints import sample_crystals
 from tests.reference.painn import painn
 
-SETTINGS = PaiNNSettings(n_channels=6, n_layers=2, n_radial=5, cutoff=4.5)
+# Messages of 8 channels are fused, those of 6 are not.
+SETTINGS = PaiNNSettings(n_channels=8, n_layers=2, n_radial=5, cutoff=4.5)
+PLAIN = SETTINGS.model_copy(update={"n_channels": 6})
 
 
-def random_network():
+def random_network(settings=SETTINGS):
     """A network in which no weight is zero or one, norms and biases included."""
     torch.manual_seed(0)
-    network = SETTINGS.build().double()
+    network = settings.build().double()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -29,7 +31,7 @@ def errors(network, crystal, weights):
     graph = GraphBatch.from_crystals([crystal], SETTINGS.cutoff, torch.float64)
     with torch.no_grad():
         features = network(graph)
-    scalars, vectors = painn(weights, SETTINGS, crystal)
+    scalars, vectors = painn(weights, network.settings, crystal)
     # With one atom a cell vectors are zero by symmetry: both count in units of the scalars.
     size = np.abs(scalars).max()
     return (
@@ -38,9 +40,10 @@ def errors(network, crystal, weights):
     )
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, PLAIN], ids=["fused", "plain"])
 @pytest.mark.parametrize("crystal", sample_crystals(), ids=lambda crystal: crystal.id)
-def test_folding_images_changes_nothing(crystal):
-    network = random_network()
+def test_folding_images_changes_nothing(crystal, settings):
+    network = random_network(settings)
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     assert max(errors(network, crystal, weights)) < 1e-12
 

@@ -7,7 +7,8 @@ import torch
 from atomprint.fingerprints import EAD
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.kernels import quadratic_loops as loops
-from atomprint.fingerprints.kernels.edges import EdgeBlock, over_centers
+from atomprint.fingerprints.kernels.edges import EdgeBlock
+from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.expansion import hermite_table
 from atomprint.fingerprints.kernels.quadratic import (
     QuadraticKernel,
@@ -114,7 +115,7 @@ def test_threads_share_all_centers_once():
         def mark(start, stop, seen=seen):
             seen[start:stop] += 1
 
-        over_centers(mark, block, n_threads)
+        over_rows(mark, block.first, n_threads)
         assert (seen == 1).all()
 
 
@@ -130,7 +131,7 @@ def test_an_error_in_a_thread_reaches_the_caller():
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        over_centers(fail, block, 2)
+        over_rows(fail, block.first, 2)
 
 
 def test_an_empty_block_has_no_rows():

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from atomprint.backbones.base import AtomFeatures, Backbone
 from atomprint.ground.settings import Settings
+from atomprint.nn.pair_messages import PairList, pair_messages
 from atomprint.nn.radial import BesselBasis, cosine_cutoff
 from atomprint.structures.graph import GraphBatch, sum_by_index
 
@@ -73,13 +74,12 @@ class PaiNN(Backbone):
         scalar_basis = sum_by_index(basis, pair_index, n_pairs)
         vector_basis = sum_by_index(direction[:, :, None] * basis[:, None, :], pair_index, n_pairs)
 
+        pairs = PairList(pair_center, pair_neighbor, graph.n_atoms)
         scalars = self.embedding(graph.numbers)
         vectors = scalars.new_zeros((graph.n_atoms, 3, self.n_channels))
         layers = []
         for message, update in zip(self.messages, self.updates, strict=True):
-            scalars, vectors = message(
-                scalars, vectors, scalar_basis, vector_basis, pair_center, pair_neighbor
-            )
+            scalars, vectors = message(scalars, vectors, scalar_basis, vector_basis, pairs)
             scalars, vectors = update(scalars, vectors)
             layers.append(scalars)
         return AtomFeatures(scalars, vectors, tuple(layers))
@@ -105,25 +105,22 @@ class Message(nn.Module):
         vectors: Tensor,
         scalar_basis: Tensor,
         vector_basis: Tensor,
-        pair_center: Tensor,
-        pair_neighbor: Tensor,
+        pairs: PairList,
     ) -> tuple[Tensor, Tensor]:
         """New scalars ``(n_atoms, n)`` and vectors ``(n_atoms, 3, n)``.
 
         The bases of a pair are ``(n_pairs, n_basis)`` and ``(n_pairs, 3, n_basis)``.
         """
-        n_atoms = scalars.shape[0]
-        context = self.context(self.norm(scalars))
-        # index_select, not indexing: its gradient is a sum over rows, several times as fast.
-        context = context.index_select(0, pair_neighbor)
-        of_gates, of_vector = context.split([2 * self.n_channels, self.n_channels], dim=-1)
-        gates = self.filter_scalar(scalar_basis) * of_gates
-        to_scalar, to_vector = gates.split(self.n_channels, dim=-1)
-        along = self.filter_vector(vector_basis) * of_vector[:, None, :]
-        along = along + to_vector[:, None, :] * vectors.index_select(0, pair_neighbor)
-        scalars = scalars + self.scale * sum_by_index(to_scalar, pair_center, n_atoms)
-        vectors = vectors + self.scale * sum_by_index(along, pair_center, n_atoms)
-        return scalars, vectors
+        to_scalars, to_vectors = pair_messages(
+            pairs,
+            scalar_basis,
+            vector_basis,
+            self.filter_scalar.weight,
+            self.filter_vector.weight,
+            self.context(self.norm(scalars)),
+            vectors,
+        )
+        return scalars + self.scale * to_scalars, vectors + self.scale * to_vectors
 
 
 class Update(nn.Module):

@@ -15,7 +15,9 @@ from typing import Any
 from numba import njit
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_SOURCES = ("ground/vectors.py", "structures/search.py", "fingerprints/kernels/**/*.py")
+_SOURCES = (
+    "ground/vectors.py", "structures/search.py", "nn/pair_loops.py", "fingerprints/kernels/**/*.py",
+)  # fmt: skip
 _STAMP = _PACKAGE / "__pycache__" / "compiled.stamp"
 
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from atomprint.fingerprints.kernels.base import FusedKernel
-from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, over_centers, rows_for
+from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, rows_for
+from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.expansion import Float64s
 from atomprint.ground.compiled import compiled
 
@@ -63,7 +64,7 @@ class AngleHistogramKernel(FusedKernel):
                 self.edges, self.bins, self.cutoff, self.smooth, self.probability, most, out,
             )  # fmt: skip
 
-        over_centers(run, block, n_threads)
+        over_rows(run, block.first, n_threads)
         return out
 
 

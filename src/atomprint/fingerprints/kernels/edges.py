@@ -1,10 +1,7 @@
 """What fused kernels read: the neighbours of a run of atoms, as flat NumPy arrays."""
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -125,35 +122,3 @@ def bring_back(positions: Any, cells: Any, inverses: Any, first_atom: Any) -> No
                 if whole != 0:
                     for k in range(3):
                         positions[i, k] -= whole * cell[axis, k]
-
-
-@cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads, thread_name_prefix="atomprint")
-
-
-if hasattr(os, "register_at_fork"):  # a forked process must not wait for its parent's threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def over_centers(run: Callable[[int, int], None], block: EdgeBlock, n_threads: int) -> None:
-    """Call ``run(start, stop)`` on parts of the centres, with equal shares of the edges.
-
-    Parameters
-    ----------
-    run
-        Computes the centres from start to stop (a call of a kernel compiled with ``nogil``).
-    block
-        Whose centres to divide.
-    n_threads
-        Parts are as many as threads; with one thread the caller's own does it all.
-    """
-    n = block.n_centers
-    if n_threads <= 1 or n < 2 * n_threads:
-        run(0, n)
-        return
-    shares = np.linspace(0, block.n_edges + n, n_threads + 1)[1:-1]
-    cuts = [0, *np.searchsorted(block.first[1:] + np.arange(1, n + 1), shares).tolist(), n]
-    jobs = [_pool(n_threads).submit(run, cuts[k], cuts[k + 1]) for k in range(n_threads)]
-    for job in jobs:
-        job.result()

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from atomprint.fingerprints.kernels.base import FusedKernel
-from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, over_centers, rows_for
+from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, rows_for
+from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.expansion import Float64s
 from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES, fma, load, spread, store
@@ -101,7 +102,7 @@ class RDFKernel(FusedKernel):
                 self.cutoff, self.smooth, hop, decay, beyond, out,
             )  # fmt: skip
 
-        over_centers(run, block, n_threads)
+        over_rows(run, block.first, n_threads)
         return out
 
     def gradient(self, block: EdgeBlock, row_gradients: Floats, n_threads: int = 1) -> Floats:
@@ -119,7 +120,7 @@ class RDFKernel(FusedKernel):
                 self.cutoff, self.smooth, hop, decay, beyond, given, out,
             )  # fmt: skip
 
-        over_centers(run, block, n_threads)
+        over_rows(run, block.first, n_threads)
         return out
 
 

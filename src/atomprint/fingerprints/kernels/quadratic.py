@@ -11,7 +11,8 @@ import torch
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.kernels import quadratic_loops as loops
 from atomprint.fingerprints.kernels.base import FusedKernel
-from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers, rows_for
+from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, rows_for
+from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.expansion import LINEAR, SELF, Expansion, Float64s, Ints
 from atomprint.fingerprints.kernels.tiles import BATCH
 from atomprint.ground.compiled import compiled
@@ -181,14 +182,14 @@ class QuadraticKernel(FusedKernel):
     def rows(self, block: EdgeBlock, n_threads: int = 1, out: Floats | None = None) -> Floats:
         """See :meth:`FusedKernel.rows`."""
         rows = rows_for(block, self.n_columns, out)
-        over_centers(lambda a, b: self._run(block, a, b, rows, None), block, n_threads)
+        over_rows(lambda a, b: self._run(block, a, b, rows, None), block.first, n_threads)
         return rows
 
     def gradient(self, block: EdgeBlock, row_gradients: Floats, n_threads: int = 1) -> Floats:
         """Pull a gradient back to the edge vectors, see :meth:`FusedKernel.gradient`."""
         out = np.zeros((block.n_edges, 3), dtype=block.vectors.dtype)
         given = np.ascontiguousarray(row_gradients, dtype=block.vectors.dtype)
-        over_centers(lambda a, b: self._run(block, a, b, out, given), block, n_threads)
+        over_rows(lambda a, b: self._run(block, a, b, out, given), block.first, n_threads)
         return out
 
     def _run(

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from atomprint.fingerprints.kernels.base import FusedKernel
-from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, over_centers, rows_for
+from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, rows_for
+from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.symmetry_expansion import cubics
 from atomprint.fingerprints.kernels.triplet_loops import ABSENT, POLYNOMIAL, TABLE
 from atomprint.fingerprints.kernels.triplet_runs import pull_run, rows_run
@@ -164,7 +165,7 @@ class TripletKernel(FusedKernel):
         rows = rows_for(block, self.n_columns, out)
         rows[:] = 0
         arguments = self._arguments(block)
-        over_centers(lambda a, b: rows_run(*arguments, a, b, rows), block, n_threads)
+        over_rows(lambda a, b: rows_run(*arguments, a, b, rows), block.first, n_threads)
         return rows
 
     def gradient(self, block: EdgeBlock, row_gradients: Floats, n_threads: int = 1) -> Floats:
@@ -172,7 +173,7 @@ class TripletKernel(FusedKernel):
         out = np.zeros((block.n_edges, 3), dtype=block.vectors.dtype)
         given = np.ascontiguousarray(row_gradients, dtype=block.vectors.dtype)
         arguments = self._arguments(block)
-        over_centers(lambda a, b: pull_run(*arguments, a, b, given, out), block, n_threads)
+        over_rows(lambda a, b: pull_run(*arguments, a, b, given, out), block.first, n_threads)
         return out
 
     def _arguments(self, block: EdgeBlock) -> tuple[Any, ...]:
