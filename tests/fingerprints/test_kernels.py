@@ -8,7 +8,6 @@ from atomprint.fingerprints import EAD
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.kernels import quadratic_loops as loops
 from atomprint.fingerprints.kernels.edges import EdgeBlock
-from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.expansion import hermite_table
 from atomprint.fingerprints.kernels.quadratic import (
     QuadraticKernel,
@@ -18,6 +17,7 @@ from atomprint.fingerprints.kernels.quadratic import (
     _recurrence,
 )
 from atomprint.fingerprints.kernels.tiles import BATCH, add_outer, add_outer_cubic
+from atomprint.ground.threads import over_rows
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -121,9 +121,7 @@ def test_arrays_of_another_layout_are_read_right(only_fused):
 def test_gradients_of_gradients_come_from_the_plain_messages():
     pairs, bases, learned = random_case(n_atoms=3, n_pairs=5, n_channels=8)
     bases = tuple(one.requires_grad_() for one in bases)
-    assert torch.autograd.gradgradcheck(
-        lambda *some: pair_messages(pairs, *bases, *some), learned
-    )
+    assert torch.autograd.gradgradcheck(lambda *some: pair_messages(pairs, *bases, *some), learned)
 
 
 def test_a_width_that_is_no_multiple_of_eight_is_computed_plainly():

@@ -101,9 +101,10 @@ def plain_pair_messages(
     """:func:`pair_messages` in plain PyTorch, on any device."""
     n = vector_filter.shape[0]
     # index_select, not indexing: its gradient is a sum over rows, several times as fast.
-    of_gates, of_vector = context.index_select(0, pairs.neighbor).split([2 * n, n], dim=-1)
+    context = context.index_select(0, pairs.neighbor)
+    of_gates, of_vector = torch.split_with_sizes(context, [2 * n, n], -1)
     gates = torch.nn.functional.linear(basis, scalar_filter) * of_gates
-    to_scalar, to_vector = gates.split(n, dim=-1)
+    to_scalar, to_vector = torch.split_with_sizes(gates, [n, n], -1)
     along = torch.nn.functional.linear(along, vector_filter) * of_vector[:, None, :]
     along = along + to_vector[:, None, :] * vectors.index_select(0, pairs.neighbor)
     return _sum(to_scalar, pairs), _sum(along, pairs)
@@ -119,11 +120,7 @@ def _can_be_fused(basis: Tensor, along: Tensor, *rest: Tensor) -> bool:
         return False
     dtypes = {tensor.dtype for tensor in (basis, along, *rest)}
     n_channels = rest[1].shape[0]
-    return (
-        len(dtypes) == 1
-        and dtypes <= {torch.float32, torch.float64}
-        and n_channels % LANES == 0
-    )
+    return len(dtypes) == 1 and dtypes <= {torch.float32, torch.float64} and n_channels % LANES == 0
 
 
 class _Fused(torch.autograd.Function):
@@ -141,7 +138,10 @@ class _Fused(torch.autograd.Function):
         # Numba is loaded by those who compute, not by those who ask what there is.
         from atomprint.nn.pair_loops import add_messages
 
-        scalar_filter, vector_filter = scalar_filter.t().contiguous(), vector_filter.t().contiguous()
+        scalar_filter, vector_filter = (
+            scalar_filter.t().contiguous(),
+            vector_filter.t().contiguous(),
+        )
         context, vectors = context.contiguous(), vectors.contiguous()
         basis, along = basis.contiguous(), along.contiguous()
         ctx.pairs = pairs
@@ -160,13 +160,13 @@ class _Fused(torch.autograd.Function):
         return to_scalars, to_vectors
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, of_scalars: Tensor, of_vectors: Tensor) -> tuple[Any, ...]:
         from atomprint.nn.pair_loops import pull_messages
 
         pairs = ctx.pairs
         given = ctx.saved_tensors
-        _, _, scalar_filter, vector_filter, context, vectors = given
+        context, vectors = given[4:]
         order, first = pairs.by_neighbor
         arrays = [t.detach().numpy() for t in given]
         gradients = (of_scalars.contiguous().numpy(), of_vectors.contiguous().numpy())

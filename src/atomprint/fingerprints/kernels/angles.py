@@ -6,9 +6,9 @@ import numpy as np
 
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, rows_for
-from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.expansion import Float64s
 from atomprint.ground.compiled import compiled
+from atomprint.ground.threads import over_rows
 
 # Cells of the table from cosines to bins: enough that few cells hold the edge of a bin.
 _CELLS = 4096

@@ -6,9 +6,9 @@ import numpy as np
 
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, Ints, rows_for
-from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.expansion import Float64s
 from atomprint.ground.compiled import compiled
+from atomprint.ground.threads import over_rows
 from atomprint.ground.vectors import LANES, fma, load, spread, store
 
 # A Gaussian is followed this many widths: beyond, e^(-x²/2) is below 1e-24, and below 1e-10 in

@@ -12,10 +12,10 @@ from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.kernels import quadratic_loops as loops
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, rows_for
-from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.expansion import LINEAR, SELF, Expansion, Float64s, Ints
 from atomprint.fingerprints.kernels.tiles import BATCH
 from atomprint.ground.compiled import compiled
+from atomprint.ground.threads import over_rows
 from atomprint.ground.vectors import LANES
 
 

@@ -9,10 +9,10 @@ import torch
 
 from atomprint.fingerprints.kernels.base import FusedKernel
 from atomprint.fingerprints.kernels.edges import EdgeBlock, Floats, rows_for
-from atomprint.ground.threads import over_rows
 from atomprint.fingerprints.kernels.symmetry_expansion import cubics
 from atomprint.fingerprints.kernels.triplet_loops import ABSENT, POLYNOMIAL, TABLE
 from atomprint.fingerprints.kernels.triplet_runs import pull_run, rows_run
+from atomprint.ground.threads import over_rows
 from atomprint.ground.vectors import LANES
 
 if TYPE_CHECKING:
