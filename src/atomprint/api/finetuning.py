@@ -1,6 +1,7 @@
 """The verb that fine-tunes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -73,9 +74,12 @@ def finetune(
     labelled = [c for c in result.crystals if any(t.name in c.labels for t in targets)]
     parts = split_for_test(labelled, test, seed)
     chosen = settings or FinetuneSettings()
+    # Structures without a label can be adapted to.
+    others = [c for c in result.crystals if not any(t.name in c.labels for t in targets)]
     loop = chosen.loop.model_copy(update={"seed": seed, "device": device})
     chosen = chosen.model_copy(update={"loop": loop})
     split_parts = split_labelled(parts[0], parts[1], n_train, chosen.valid_fraction, seed)
+    split_parts = replace(split_parts, unlabelled=others)
     model_settings = pretrained.settings if pretrained is not None else ModelSettings()
     folder = None
     if out is not None:

@@ -23,11 +23,20 @@ from atomprint.training.predict import Array, labels_of, predict
 
 @dataclass(frozen=True)
 class Parts:
-    """Crystals of one experiment, by what they are for; test crystals decide nothing."""
+    """Crystals of one experiment, by what they are for; test crystals decide nothing.
+
+    Attributes
+    ----------
+    train, valid, test
+        With labels: to train on, to choose by, to judge by.
+    unlabelled
+        Structures that a pre-trained network may be adapted to.
+    """
 
     train: list[Crystal]
     valid: list[Crystal]
     test: list[Crystal]
+    unlabelled: list[Crystal] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -143,8 +152,9 @@ def run_twins(
 
     def train(start: Model | None, arm: int) -> FinetuneResult:
         return finetune(
-            parts.train, parts.valid, targets, model_settings, settings, start, part_of(arm)
-        )
+            parts.train, parts.valid, targets, model_settings, settings, start, part_of(arm),
+            unlabelled=parts.unlabelled,
+        )  # fmt: skip
 
     tuned = train(source, 0)
     scratch = train(None, 1) if twin else None

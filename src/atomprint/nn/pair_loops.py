@@ -112,41 +112,34 @@ def pull_messages(
             c1, c2, c3 = load(context, at), load(context, at + n), load(context, at + 2 * n)
             vx, vy, vz = load(vectors, at), load(vectors, at + n), load(vectors, at + 2 * n)
             d1, d2, d3, ux, uy, uz = zero, zero, zero, zero, zero, zero
-            for q in range(first[j], first[j + 1]):
-                p = order[q]
-                i = center[p]
-                s = load(of_scalars, n * i + c)
-                x = load(of_vectors, 3 * n * i + c)
-                y = load(of_vectors, 3 * n * i + n + c)
-                z = load(of_vectors, 3 * n * i + 2 * n + c)
-                t = fma(x, vx, fma(y, vy, z * vz))
-                s1, t2, x3, y3, z3 = s * c1, t * c2, x * c3, y * c3, z * c3
-                f1, f2, fx, fy, fz = zero, zero, zero, zero, zero
-                for k in range(n_basis):
+            # What comes from the neighbour is the same for all of its pairs: gradients are summed
+            # over pairs with the basis alone, seven sums in registers, and multiplied afterwards.
+            for k in range(n_basis):
+                s1, x2, y2, z2, x3, y3, z3 = zero, zero, zero, zero, zero, zero, zero
+                for q in range(first[j], first[j + 1]):
+                    p = order[q]
+                    i = center[p]
+                    x = load(of_vectors, 3 * n * i + c)
+                    y = load(of_vectors, 3 * n * i + n + c)
+                    z = load(of_vectors, 3 * n * i + 2 * n + c)
                     b = spread(basis[p, k])
-                    bx, by, bz = (
-                        spread(along[p, 0, k]),
-                        spread(along[p, 1, k]),
-                        spread(along[p, 2, k]),
-                    )
-                    k1 = 2 * n * k + c
-                    k3 = n * k + c
-                    f1 = fma(b, load(scalar_filter, k1), f1)
-                    f2 = fma(b, load(scalar_filter, k1 + n), f2)
-                    w = load(vector_filter, k3)
-                    fx, fy, fz = fma(bx, w, fx), fma(by, w, fy), fma(bz, w, fz)
-                    store(of_scalar_filter, k1, fma(b, s1, load(of_scalar_filter, k1)))
-                    store(of_scalar_filter, k1 + n, fma(b, t2, load(of_scalar_filter, k1 + n)))
-                    sum3 = fma(bx, x3, fma(by, y3, fma(bz, z3, load(of_vector_filter, k3))))
-                    store(of_vector_filter, k3, sum3)
-                d1 = fma(s, f1, d1)
-                d2 = fma(t, f2, d2)
-                d3 = fma(x, fx, fma(y, fy, fma(z, fz, d3)))
-                gate = f2 * c2
-                ux, uy, uz = fma(gate, x, ux), fma(gate, y, uy), fma(gate, z, uz)
+                    s1 = fma(b, load(of_scalars, n * i + c), s1)
+                    x2, y2, z2 = fma(b, x, x2), fma(b, y, y2), fma(b, z, z2)
+                    x3 = fma(spread(along[p, 0, k]), x, x3)
+                    y3 = fma(spread(along[p, 1, k]), y, y3)
+                    z3 = fma(spread(along[p, 2, k]), z, z3)
+                s2 = fma(vx, x2, fma(vy, y2, vz * z2))
+                s3 = x3 + y3 + z3
+                k1, k3 = 2 * n * k + c, n * k + c
+                w1, w2 = load(scalar_filter, k1), load(scalar_filter, k1 + n)
+                d1, d2, d3 = fma(w1, s1, d1), fma(w2, s2, d2), fma(load(vector_filter, k3), s3, d3)
+                ux, uy, uz = fma(w2, x2, ux), fma(w2, y2, uy), fma(w2, z2, uz)
+                store(of_scalar_filter, k1, fma(c1, s1, load(of_scalar_filter, k1)))
+                store(of_scalar_filter, k1 + n, fma(c2, s2, load(of_scalar_filter, k1 + n)))
+                store(of_vector_filter, k3, fma(c3, s3, load(of_vector_filter, k3)))
             store(of_context, at, d1)
             store(of_context, at + n, d2)
             store(of_context, at + 2 * n, d3)
-            store(of_neighbors, at, ux)
-            store(of_neighbors, at + n, uy)
-            store(of_neighbors, at + 2 * n, uz)
+            store(of_neighbors, at, c2 * ux)
+            store(of_neighbors, at + n, c2 * uy)
+            store(of_neighbors, at + 2 * n, c2 * uz)

@@ -1,6 +1,7 @@
 """Fine-tuning: from labels, and a pre-trained network or none, to a model of properties."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from atomprint.heads.model import Model, ModelSettings
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.perturb import PerturbSettings
+from atomprint.training.adapt import AdaptSettings, adapt
 from atomprint.training.loop import Progress, Trainer
 from atomprint.training.predict import PREDICT_BATCH, label_specs, labels_of
 from atomprint.training.run import make_fabric
@@ -36,6 +38,10 @@ class FinetuneSettings(Settings):
     )
     valid_fraction: float = Field(
         0.15, gt=0, lt=0.5, description="part of the labels that chooses rate and step"
+    )
+    adapt: AdaptSettings = Field(
+        default_factory=AdaptSettings,
+        description="pre-training on the set's own structures first; the twin has none",
     )
     perturbation: PerturbSettings = Field(
         default_factory=lambda: PerturbSettings(rattle=0.0),
@@ -76,7 +82,7 @@ class FinetuneResult:
     chosen
         Index of the trial that was kept.
     seconds
-        Wall time of all trials.
+        Wall time of adaptation and all trials.
     transfer
         Which weights came from pre-training; None from scratch.
     """
@@ -96,6 +102,8 @@ def finetune(
     settings: FinetuneSettings,
     source: Model | None = None,
     progress: Progress | None = None,
+    *,
+    unlabelled: Sequence[Crystal] = (),
 ) -> FinetuneResult:
     """Train on labels, trying every learning rate of the grid; validation chooses.
 
@@ -112,7 +120,9 @@ def finetune(
     source
         Pre-trained model whose backbone is the start; None trains from scratch.
     progress
-        Called as ``progress(step, n_steps, numbers)`` over all trials together.
+        Called as ``progress(step, n_steps, numbers)`` over adaptation and all trials together.
+    unlabelled
+        More structures to adapt to, beside those that are trained and validated on.
 
     Raises
     ------
@@ -132,6 +142,21 @@ def finetune(
     best: tuple[float, Model] | None = None
     chosen, seconds = 0, 0.0
     report: TransferReport | None = None
+    n_before = settings.adapt.n_steps if source is not None else 0
+    n_all = n_before + len(settings.learning_rates) * n_steps
+
+    def report_progress(done: int) -> Progress:
+        def say(step: int, total: int, numbers: dict[str, float]) -> None:
+            if progress is not None:
+                progress(done + step, n_all, numbers)
+
+        return say
+
+    if source is not None and n_before:
+        started = time.perf_counter()
+        structures = [*train, *valid, *unlabelled]
+        source = adapt(source, structures, settings.adapt, settings.loop, report_progress(0))
+        seconds += time.perf_counter() - started
     for index, learning_rate in enumerate(settings.learning_rates):
         optimizer = settings.loop.optimizer.model_copy(update={"learning_rate": learning_rate})
         loop = settings.loop.model_copy(
@@ -156,13 +181,8 @@ def finetune(
         )  # fmt: skip
         judge = Judge(model, valid, specs, fabric.device)
 
-        def report_progress(
-            step: int, total: int, numbers: dict[str, float], offset: int = index
-        ) -> None:
-            if progress is not None:
-                progress(offset * total + step, len(settings.learning_rates) * total, numbers)
-
-        state = trainer.run(stream.batches, evaluate=judge, progress=report_progress)
+        say = report_progress(n_before + index * n_steps)
+        state = trainer.run(stream.batches, evaluate=judge, progress=say)
         trainer.task.load_state_dict(trainer.weights())
         seconds += state.seconds
         trials.append(Trial(learning_rate, state.best, state.best_step, state.history))

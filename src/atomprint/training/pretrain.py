@@ -28,6 +28,7 @@ from atomprint.training.loop import Progress, Trainer
 from atomprint.training.run import locked, make_fabric, make_folder, record
 from atomprint.training.settings import LoopSettings, OptimizerSettings
 from atomprint.training.tasks import PretrainTask
+from atomprint.training.transfer import transfer_backbone
 
 STATE = "state.safetensors"
 
@@ -111,6 +112,7 @@ def pretrain(
     out: Path | None = None,
     *,
     resume: bool = False,
+    start: Model | None = None,
     progress: Progress | None = None,
     notes: dict[str, Any] | None = None,
 ) -> PretrainResult:
@@ -128,6 +130,9 @@ def pretrain(
     resume
         Continue the run in ``out`` from its last checkpoint, to the same weights as if it had
         never stopped.
+    start
+        A model whose backbone is where a new run begins, in place of random weights; its settings
+        must be the run's. A resumed run goes on with its own.
     progress
         Called as ``progress(step, n_steps, numbers)``.
     notes
@@ -146,7 +151,7 @@ def pretrain(
     if resume and out is not None and not out.is_dir():
         raise UsageError(f"{out}: there is no run to resume here (no such folder)")
     with locked(out):
-        return _pretrain(crystals, settings, out, resume, progress, notes)
+        return _pretrain(crystals, settings, out, resume, start, progress, notes)
 
 
 def _pretrain(
@@ -154,12 +159,20 @@ def _pretrain(
     settings: PretrainSettings,
     out: Path | None,
     resume: bool,
+    start: Model | None,
     progress: Progress | None,
     notes: dict[str, Any] | None,
 ) -> PretrainResult:
     loop = settings.loop
     torch.manual_seed(loop.seed)
     model = Model(settings.model, ())
+    if start is not None:
+        if start.settings.backbone != settings.model.backbone:
+            raise UsageError(
+                "the network to start from has another backbone than the settings' model.backbone; "
+                "leave the model out of the settings"
+            )
+        transfer_backbone(start, model)
     objectives = Mixture(
         [s.build(model.backbone, settings.model) for s in settings.objectives],
         settings.task_weights,
