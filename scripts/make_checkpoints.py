@@ -67,7 +67,7 @@ def settings_of(name: str, config: Path | None, words: list[str]) -> PretrainSet
     )
 
 
-def train(name: str, run: Path, data: Path, settings: PretrainSettings) -> None:
+def train(name: str, run: Path, data: list[Path], settings: PretrainSettings) -> None:
     """Pre-train, or go on; the processor time goes into ``cost.json`` at every checkpoint."""
     if (run / "corpus.json").is_file():
         recorded = json.loads((run / "run.json").read_text(encoding="utf-8"))["settings"]
@@ -151,7 +151,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps the runs")
     parser.add_argument("--config", type=Path, help="settings of pre-training, YAML")
     parser.add_argument("--set", nargs="*", default=[], help="key=value of pre-training")
-    parser.add_argument("--data", type=Path, default=CORPUS, help="default: the embedded corpus")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", default=[CORPUS], help="default: the embedded corpus"
+    )
     parser.add_argument("--source", help="what --data is; needed with it")
     parser.add_argument("--source-licence", help="licence of --data; needed with it")
     parser.add_argument("--licence", default="MIT", help="of the weights")
@@ -162,7 +164,7 @@ def main() -> None:
     parser.add_argument("--note", action="append", default=[], help="a sentence for the limits")
     parser.add_argument("--out", type=Path, default=FOLDER)
     given = parser.parse_args()
-    if given.data != CORPUS and not (given.source and given.source_licence):
+    if given.data != [CORPUS] and not (given.source and given.source_licence):
         parser.error("say with --source and --source-licence what the data are")
     for name in given.names or list(RECIPES):
         if name not in RECIPES:

@@ -16,6 +16,7 @@ from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import validate
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading import Problem
+from atomprint.training.checkpoint import load_model
 from atomprint.training.pretrain import PretrainResult, PretrainSettings
 from atomprint.training.pretrain import pretrain as run_pretraining
 
@@ -31,6 +32,11 @@ class PretrainConfig(PretrainSettings):
         description="file, folder, glob or archive, or the word embedded; several in a list make "
         "one corpus; several with a weight behind each are mixed in shares proportional to weight, "
         "whatever their sizes",
+    )
+    source: str | None = Field(
+        None,
+        description="run, or checkpoint that comes with atomprint, whose network is the start; its "
+        "shape is taken over",
     )
     out: str | None = Field(None, description="run folder to write")
     max_atoms: int | None = Field(
@@ -51,6 +57,7 @@ def pretrain(
     data: Data | Mixture | None = None,
     out: PathInput | None = None,
     *,
+    source: PathInput | None = None,
     settings: PretrainConfig | None = None,
     config: PathInput | None = None,
     overrides: Sequence[str] = (),
@@ -70,6 +77,10 @@ def pretrain(
         ``{"mine.cif": 1.0, "embedded": 0.5}``, or ``{"a": crystals, "b": Corpus(others, 0.5)}``.
     out
         Run folder; overrides the settings' ``out``. None keeps the result in memory.
+    source
+        A run, or the name of a checkpoint that comes with the package, whose network is the start
+        instead of random weights; overrides the settings' ``source``. The heads of the objectives
+        begin anew.
     settings, config
         Settings, or a YAML file of them; the defaults otherwise.
     overrides
@@ -84,7 +95,8 @@ def pretrain(
         See the module.
     """
     if resume is not None:
-        if out is not None or config is not None or settings is not None or overrides:
+        given = (out, source, config, settings)
+        if any(one is not None for one in given) or overrides:
             raise UsageError("a resumed run keeps its own folder and settings; give only resume")
         folder = Path(resume)
         chosen = _settings_of_run(folder)
@@ -99,12 +111,23 @@ def pretrain(
             chosen = chosen.model_copy(update={"data": str(data)})
         elif isinstance(data, Mapping) and all(isinstance(v, int | float) for v in data.values()):
             chosen = chosen.model_copy(update={"data": dict(data)})
+        if source is not None:
+            chosen = chosen.model_copy(update={"source": str(source)})
         target = out if out is not None else chosen.out
         if target is not None:
             chosen = chosen.model_copy(update={"out": str(target)})
         folder = Path(target) if target is not None else None  # type: ignore[assignment]
     if data is None:
         raise UsageError("there is no corpus: give --data PATH, or data: in the settings file")
+    start = None
+    if chosen.source is not None:
+        start = load_model(Path(chosen.source))[0]
+        if "model" in chosen.model_fields_set and chosen.model.backbone != start.settings.backbone:
+            raise UsageError(
+                f"{chosen.source}: its network is another than the settings' model.backbone; leave "
+                "model out of the settings, its own is taken"
+            )
+        chosen = chosen.model_copy(update={"model": start.settings})
     corpora, problems = _read_corpora(data, chosen.max_atoms, strict, progress)
 
     def count(step: int, total: int, numbers: dict[str, float]) -> None:
@@ -113,7 +136,7 @@ def pretrain(
 
     notes = {"problems": len(problems)}
     outcome = run_pretraining(
-        corpora, chosen, folder, resume=resume is not None, progress=count, notes=notes
+        corpora, chosen, folder, resume=resume is not None, start=start, progress=count, notes=notes
     )
     outcome.problems.extend(problems)
     if folder is not None:

@@ -35,6 +35,14 @@ Words = Annotated[
 def pretrain(
     words: Words = None,
     data: Annotated[str | None, typer.Option(metavar="PATH", help=PATH_HELP)] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Start from this run's network, or from one that comes with atomprint.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder to write.")] = None,
     resume: Annotated[
         Path | None,
@@ -55,6 +63,8 @@ def pretrain(
     and --out are enough, everything else has a default.
     """
     config, overrides = split_words(words or [])
+    if resume is not None and source is not None:
+        raise UsageError("a resumed run goes on with its own network; leave out --from")
     if resume is not None and (seed is not None or device is not None):
         raise UsageError("a resumed run keeps its seed and device; leave out --seed and --device")
     if out is not None:
@@ -76,6 +86,7 @@ def pretrain(
             result = api.pretrain(
                 data,
                 out,
+                source=source,
                 settings=settings,
                 resume=resume,
                 seed=seed,

@@ -1,8 +1,8 @@
 """Adaptation: pre-training goes on, on the structures of the labelled set itself.
 
-A corpus is of many kinds of crystals, a labelled set mostly of one: layers, perovskites, metal-organic
-frameworks. Some hundred steps on its own structures, of which no label is read, bring the
-network nearer to them before it is fine-tuned.
+A corpus is of many kinds of crystals, a labelled set mostly of one: layers, perovskites,
+metal-organic frameworks. Some hundred steps on its own structures, of which no label is read,
+bring the network nearer to them before it is fine-tuned.
 """
 
 from collections.abc import Sequence
