@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 
 from tests.conftest import FEW_STEPS, read_json
 
@@ -91,6 +92,27 @@ def test_pretrain(shell, tiny_data, tmp_path):
     assert settings["loop"]["seed"] == 5
     assert settings["loop"]["n_steps"] == 2
     assert (run / "model.safetensors").is_file()
+
+
+def test_pretrain_from_another_run(shell, tiny_data, tiny_runs, tmp_path):
+    run = tmp_path / "run"
+    words = [
+        "pretrain",
+        tiny_data / "tiny.yaml",
+        "loop.n_steps=1",
+        "--from",
+        tiny_runs / "pretrain",
+    ]
+    words += ["loop.optimizer.learning_rate=1e-30", "loop.optimizer.ema_decay=0", "--json"]
+    status, _, err = shell(*words, "--data", tiny_data / "toy.parquet", "--out", run)
+    assert (status, err) == (0, "")
+    assert json.loads((run / "run.json").read_text())["settings"]["source"].endswith("pretrain")
+    before, after = (load_file(one / "model.safetensors") for one in (tiny_runs / "pretrain", run))
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    status, _, err = shell("pretrain", "--resume", run, "--from", tiny_runs / "pretrain")
+    assert status == 2
+    assert "leave out --from" in err
 
 
 def test_finetune_with_its_twin(shell, tiny_data, tiny_runs, tmp_path):

@@ -118,6 +118,17 @@ def test_arrays_of_another_layout_are_read_right(only_fused):
         assert torch.equal(one, other)
 
 
+def test_half_precision_of_a_layer_is_widened(only_fused):
+    pairs, bases, learned = random_case()
+    bases = tuple(one.float() for one in bases)
+    learned = [one.detach().float().requires_grad_() for one in learned]
+    wide = pair_messages(pairs, *bases, *learned)
+    learned[2] = learned[2].bfloat16()
+    for one, other in zip(pair_messages(pairs, *bases, *learned), wide, strict=True):
+        assert one.dtype == torch.float32
+        assert 0 < (one - other).abs().max() / other.abs().max() < 0.02
+
+
 def test_gradients_of_gradients_come_from_the_plain_messages():
     pairs, bases, learned = random_case(n_atoms=3, n_pairs=5, n_channels=8)
     bases = tuple(one.requires_grad_() for one in bases)

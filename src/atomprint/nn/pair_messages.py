@@ -82,6 +82,9 @@ def pair_messages(
     to_scalars, to_vectors
         ``(n_atoms, n)`` and ``(n_atoms, 3, n)``.
     """
+    if basis.device.type == "cpu":
+        # Under autocast what a linear layer makes is in half precision; the loops have none.
+        context = context.to(basis.dtype)
     given = (basis, along, scalar_filter, vector_filter, context, vectors)
     if _can_be_fused(*given):
         made: tuple[Tensor, Tensor] = _Fused.apply(pairs, *given)  # type: ignore[no-untyped-call]
