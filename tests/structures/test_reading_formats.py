@@ -15,7 +15,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading import parquet, read_crystals
+from atomprint.structures.reading import arrow, read_crystals
 from atomprint.structures.writing import write_parquet
 from tests.structures.crystal_files import EXTXYZ, POSCAR, as_json, structure_dict, write
 
@@ -452,10 +452,10 @@ class TestParquet:
     @pytest.mark.parametrize("kind", [pa.list_(pa.int32()), pa.large_list(pa.int32())])
     def test_slices_of_lists(self, kind):
         column = pa.array([[1], [2, 3], None, [4, 5]], kind).slice(1)
-        rows = [row if row is None else row.tolist() for row in parquet._rows(column)]
+        rows = [row if row is None else row.tolist() for row in arrow._rows(column)]
         assert rows == [[2, 3], None, [4, 5]]
         fixed = pa.array([[1, 2], None, [3, 4], [5, 6]], pa.list_(pa.int32(), 2)).slice(1, 2)
-        rows = [row if row is None else row.tolist() for row in parquet._rows(fixed)]
+        rows = [row if row is None else row.tolist() for row in arrow._rows(fixed)]
         assert rows == [None, [3, 4]]
 
     def test_sliced_batches_and_nulls(self, tmp_path):

@@ -20,6 +20,7 @@ _PAIR = re.compile(
         (?:\s*=\s*(?P<value>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\{[^{}]*\}|\[[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*\]|[^\s]+))?""",
     re.VERBOSE,
 )
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def read_extxyz(file: BinaryIO, id_column: str | None) -> Found:
@@ -118,18 +119,27 @@ def _record(info: dict[str, Any], rows: list[str]) -> Record:
 
 
 def parse_comment(text: str) -> dict[str, Any]:
-    """Split ``key=value key="several words" flag`` into text values by key; flags are "T"."""
+    r"""Split ``key=value key="several words" flag`` into text values by key; flags are "T".
+
+    In quotes a backslash stands before a quote or a backslash; ``\n`` is the end of a line.
+    """
     found: dict[str, Any] = {}
     for match in _PAIR.finditer(text):
         key, value = match["key"], match["value"]
         key = key[1:-1] if key[0] in "\"'" else key
         if value is None:
             found[key] = "T"
-        elif value[0] in "\"'{[" and len(value) >= 2:
+        elif value[0] in "\"'" and len(value) >= 2:
+            found[key] = _ESCAPED.sub(_meant, value[1:-1])
+        elif value[0] in "{[" and len(value) >= 2:
             found[key] = value[1:-1]
         else:
             found[key] = value
     return found
+
+
+def _meant(escaped: re.Match[str]) -> str:
+    return "\n" if escaped[1] == "n" else escaped[1]
 
 
 def _floats(text: str, what: str) -> FloatArray:

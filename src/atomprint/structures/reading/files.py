@@ -37,6 +37,11 @@ _SUFFIXES = {
     ".poscar": "poscar",
     ".contcar": "poscar",
     ".db": "ase",
+    ".lmdb": "lmdb",
+    ".aselmdb": "lmdb",
+    ".mdb": "lmdb",
+    ".arrow": "arrow",
+    ".atp": "atompack",
 }
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _COMPRESSED: dict[str, Callable[[BinaryIO], BinaryIO]] = {
@@ -48,8 +53,8 @@ _COMPRESSED: dict[str, Callable[[BinaryIO], BinaryIO]] = {
 BROKEN_FILE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
 _TABLES = (".csv", ".tsv")  # read as crystals only where named: others in a folder are labels
 KNOWN = (
-    "CIF, POSCAR, extended XYZ, pymatgen JSON, ASE db, Parquet, .tar and .zip archives of them, or "
-    "a CSV with a column of structures"
+    "CIF, POSCAR, extended XYZ, pymatgen JSON, ASE db or LMDB, Parquet, Arrow, atompack, .tar and "
+    ".zip archives of them, or a CSV with a column of structures"
 )
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from atomprint.ground.errors import AtomprintError, DataError, UsageError
 from atomprint.structures.crystal import Crystal
+from atomprint.structures.reading.arrow import read_arrow
 from atomprint.structures.reading.ase_db import read_ase_db
+from atomprint.structures.reading.atompack import read_atompack
 from atomprint.structures.reading.checks import build_crystal
 from atomprint.structures.reading.cif import read_cif
 from atomprint.structures.reading.extxyz import read_extxyz
 from atomprint.structures.reading.files import BROKEN_FILE, Entry, Inventory, PathInput, find_files
 from atomprint.structures.reading.labels import Table, join, read_table, settle
+from atomprint.structures.reading.lmdb import read_lmdb
 from atomprint.structures.reading.parquet import read_parquet
 from atomprint.structures.reading.poscar import read_poscar
 from atomprint.structures.reading.pymatgen_json import read_json
@@ -255,11 +258,17 @@ def open_entry(entry: Entry, id_column: str | None, stack: ExitStack) -> Found:
         return read_json(entry.read(), id_column)
     if entry.format == "ase":
         return read_ase_db(entry.path, id_column)
+    if entry.format == "lmdb":
+        return read_lmdb(entry.path, id_column)
+    if entry.format == "atompack":
+        return read_atompack(entry.path, id_column)
     file = stack.enter_context(entry.open())
     if entry.format == "extxyz":
         return read_extxyz(file, id_column)
     if entry.format == "parquet":
         return read_parquet(file, entry, id_column, open_named)
+    if entry.format == "arrow":
+        return read_arrow(file, entry, id_column, open_named)
     if entry.format == "csv":
         return read_csv(file, entry, id_column, open_named)
     raise NotCrystals("is of no known type")

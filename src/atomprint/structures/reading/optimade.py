@@ -1,0 +1,120 @@
+"""Tables whose columns are called as OPTIMADE calls them: LeMat-Bulk, LeMat-Traj and others.
+
+Names and meanings: OPTIMADE 1.2, section "Structures Entries"
+(https://specification.optimade.org). Cells and positions are in Å.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from atomprint.structures.reading.elements import number_of
+from atomprint.structures.reading.labels import id_among
+from atomprint.structures.reading.result import Record, Refused
+
+CELL, POSITIONS, SPECIES = "lattice_vectors", "cartesian_site_positions", "species_at_sites"
+_FULL = 0.99
+_STRUCTURE = {
+    "elements", "nelements", "elements_ratios", "chemical_formula_anonymous",
+    "chemical_formula_reduced", "chemical_formula_descriptive", "chemical_formula_hill",
+    "dimension_types", "nperiodic_dimensions", "nsites", "species", "assemblies",
+    "structure_features", "space_group_it_number", "space_group_symbol_hall",
+    "space_group_symbol_hermann_mauguin", "space_group_symmetry_operations_xyz",
+    "wyckoff_positions", "site_coordinate_span", "immutable_id",
+}  # fmt: skip
+"""Columns that say again what the structure is; no labels."""
+_TENSORS = ("stress", "stress_tensor")
+
+
+def is_optimade(names: Iterable[str]) -> bool:
+    """Whether columns of these names hold structures."""
+    return {CELL, POSITIONS, SPECIES} <= set(names)
+
+
+def optimade_records(
+    rows: Iterable[dict[str, Any]], id_column: str | None
+) -> Iterator[Record | Refused]:
+    """A record, or a refusal, for each row.
+
+    The id is a column called like one, else ``immutable_id``, else the row. Columns that describe
+    the structure once more are passed over; all others are labels.
+    """
+    for number, values in enumerate(rows):
+        given, used = id_among(values, id_column)
+        if not given and id_column is None:
+            given = str(values.get("immutable_id") or "").strip()
+        try:
+            record = _record(values)
+        except Refused as refusal:
+            yield Refused(refusal.kind, refusal.reason, given, str(number))
+            continue
+        record.id, record.index = given, str(number)
+        record.labels.pop(used, None)
+        yield record
+
+
+def _record(values: dict[str, Any]) -> Record:
+    cell, positions, sites = values[CELL], values[POSITIONS], values[SPECIES]
+    if cell is None:
+        raise Refused("cell", f"{CELL!r} is empty")
+    if positions is None or not sites:
+        raise Refused("coordinates", f"{POSITIONS!r} or {SPECIES!r} is empty")
+    numbers = _numbers(sites, values.get("species"))
+    labels = {
+        name: value
+        for name, value in values.items()
+        if name not in _STRUCTURE and name not in (CELL, POSITIONS, SPECIES)
+    }
+    for name in _TENSORS:
+        # Three rows, which in a crystal of three atoms are not one of each atom.
+        if isinstance(labels.get(name), np.ndarray):
+            labels[name] = list(labels[name])
+    return Record(
+        numbers, cell, positions=positions, labels=labels, pbc=_pbc(values.get("dimension_types"))
+    )
+
+
+def _pbc(types: Any) -> tuple[bool, bool, bool]:
+    if types is None:
+        return True, True, True
+    flags = [bool(flag) for flag in types]
+    if len(flags) != 3:
+        raise Refused("pbc", f"'dimension_types' has {len(flags)} entries instead of 3")
+    return flags[0], flags[1], flags[2]
+
+
+def _numbers(sites: list[Any], species: Any) -> list[int]:
+    """Atomic numbers of the sites: by the species' definitions where there are any."""
+    text = species if isinstance(species, str) or species is None else json.dumps(species)
+    defined = _defined(text) if text else {}
+    return [defined[name] if name in defined else number_of(str(name)) for name in sites]
+
+
+@lru_cache(maxsize=4096)
+def _defined(text: str) -> dict[str, int]:
+    """Atomic number by the name of a species.
+
+    Raises
+    ------
+    Refused
+        If one is mixed or partly vacant.
+    """
+    try:
+        found = json.loads(text)
+        parts = [
+            (str(one["name"]), [str(s) for s in one["chemical_symbols"]],
+             [float(c) for c in one.get("concentration") or [1.0] * len(one["chemical_symbols"])])
+            for one in found
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    numbers = {}
+    for name, symbols, shares in parts:
+        if len(symbols) != 1 or not shares or shares[0] < _FULL:
+            mixture = ", ".join(f"{s} {c:g}" for s, c in zip(symbols, shares, strict=False))
+            raise Refused("disorder", f"species {name!r} is no single element ({mixture})")
+        numbers[name] = number_of(symbols[0])
+    return numbers
