@@ -114,6 +114,11 @@ def settings_page() -> str:
     ):
         parts.append(f"## {title}\n")
         parts += _sections(model, seen, "")
+    from atomprint.data.sources import SOURCES
+
+    parts.append("## Sources of crystals: `atomprint corpus fetch KIND`\n")
+    for source in SOURCES.values():
+        parts += _sections(source, seen, "")
     return "\n".join(parts)
 
 

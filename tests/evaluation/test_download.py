@@ -241,7 +241,7 @@ def test_a_full_disk_is_no_broken_connection(server, tmp_path, monkeypatch):
         def __exit__(self, *words):
             pass
 
-    monkeypatch.setattr("atomprint.evaluation.tasks.download._opened", lambda *words: Full())
+    monkeypatch.setattr("atomprint.data.sources.download._opened", lambda *words: Full())
     with pytest.raises(UsageError, match=r"\.part: cannot be written \(No space left"):
         get(server, tmp_path)
     assert len(server.ranges) == 1

@@ -7,6 +7,7 @@ nothing prints. ``progress`` is called as ``progress(stage, done, total, numbers
 from atomprint.api.applying import embed, predict
 from atomprint.api.catalogue import checkpoints, download_task, tasks
 from atomprint.api.columns import Columns
+from atomprint.api.corpora import fetch_corpus, source_settings
 from atomprint.api.finetuning import finetune, split_for_test
 from atomprint.api.fingerprinting import (
     Kinds,
@@ -39,6 +40,7 @@ __all__ = [
     "download_task",
     "embed",
     "evaluate",
+    "fetch_corpus",
     "finetune",
     "fingerprint",
     "fingerprint_file",
@@ -52,6 +54,7 @@ __all__ = [
     "pretrain",
     "read_crystals",
     "report",
+    "source_settings",
     "split_for_test",
     "tasks",
 ]

@@ -13,6 +13,7 @@ import atomprint
 from atomprint.cli import (
     apply,
     checkpoints,
+    corpus,
     coverage,
     demo,
     evaluate,
@@ -58,6 +59,7 @@ def root(
 
 app.command("demo")(demo.demo)
 app.add_typer(stores.app, name="data")
+app.add_typer(corpus.app, name="corpus")
 app.command("fingerprint")(fingerprint.fingerprint)
 app.command("pretrain")(train.pretrain)
 app.command("finetune")(train.finetune)

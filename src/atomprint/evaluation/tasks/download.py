@@ -1,35 +1,14 @@
-"""Getting a task's file: resumed where it broke off, checked, and in place only when complete."""
+"""Getting a task's file."""
 
-import http.client
 import os
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
 
-import filelock
-
-from atomprint.evaluation.tasks.load import missing, sha256_of
+from atomprint.data.sources.download import TIMEOUT, WAITS, Progress, RemoteFile, download, size_of
+from atomprint.evaluation.tasks.load import missing
 from atomprint.evaluation.tasks.places import download_folder
 from atomprint.evaluation.tasks.task import Task
-from atomprint.ground.errors import DataError, UsageError
-
-Progress = Callable[[int, int], None]
-
-TIMEOUT = 30.0
-"""Seconds without a byte after which a connection counts as broken."""
-
-WAITS = (1.0, 4.0, 16.0)
-"""Seconds before another attempt; a broken connection is tried again as many times in a row."""
-
-_CHUNK = 1 << 18
-_BROKEN = (OSError, http.client.HTTPException)
-
-
-class _Refused(Exception):
-    """The server will not give the file, however often it is asked."""
+from atomprint.ground.errors import UsageError
 
 
 def download_task(
@@ -40,10 +19,7 @@ def download_task(
     timeout: float = TIMEOUT,
     waits: Sequence[float] = WAITS,
 ) -> Path:
-    """Download a task's file, unless it is there; what is there of it already is kept.
-
-    While it grows it is called ``NAME.part``; it takes its name when it is complete and has the
-    checksum that the task states. Two processes do not get in each other's way.
+    """Download a task's file; see :func:`atomprint.data.sources.download.download`.
 
     Parameters
     ----------
@@ -51,10 +27,8 @@ def download_task(
         A task with a `url`.
     folder
         Where to; None: where ATOMPRINT_DATA says, else the user's cache. Made if need be.
-    progress
-        Called as ``progress(bytes_done, bytes_in_all)``; 0 in all where the server does not say.
-    timeout, waits
-        See :data:`TIMEOUT` and :data:`WAITS`.
+    progress, timeout, waits
+        See there.
 
     Raises
     ------
@@ -66,25 +40,9 @@ def download_task(
     """
     if not task.url:
         raise UsageError(missing(task))
-    place = download_folder(folder)
-    path = place / task.files[0].name
-    if _is_right(path, task):
-        return path
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path.with_name(path.name + ".lock"))
-        lock.acquire()
-    except OSError as error:
-        raise UsageError(
-            f"{place}: cannot be written to ({error.strerror}); name another folder"
-        ) from None
-    try:
-        # Another process may have had the lock until now, and be done.
-        if not _is_right(path, task):
-            _fetch(task, path, progress, timeout, waits)
-    finally:
-        lock.release()
-    return path
+    remote = RemoteFile(task.url, f"sha256:{task.sha256}" if task.sha256 else "")
+    path = download_folder(folder) / task.files[0].name
+    return download(remote, path, progress, timeout=timeout, waits=waits)
 
 
 def download_size(task: Task, timeout: float = TIMEOUT) -> int | None:
@@ -99,133 +57,4 @@ def download_size(task: Task, timeout: float = TIMEOUT) -> int | None:
     """
     if not task.url:
         raise UsageError(missing(task))
-    request = urllib.request.Request(task.url, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            length = answer.headers.get("Content-Length", "")
-    except _BROKEN as error:
-        raise DataError(f"{task.url}: {_reason(error)}") from None
-    return int(length) if length.isdigit() else None
-
-
-def _fetch(
-    task: Task, path: Path, progress: Progress | None, timeout: float, waits: Sequence[float]
-) -> None:
-    """Fill ``.part`` in as many attempts as it takes while it grows, check it, rename it."""
-    part = path.with_name(path.name + ".part")
-    resumed = part.is_file() and part.stat().st_size > 0
-    failures = 0
-    while True:
-        before = part.stat().st_size if part.is_file() else 0
-        try:
-            complete = _attempt(task.url, part, progress, timeout)
-        except _Refused as refusal:
-            raise DataError(f"{task.url}: {refusal}; {_by_hand(task, path)}") from None
-        except _BROKEN as error:
-            complete, reason = False, _reason(error)
-        else:
-            reason = "the connection broke off"
-        if complete:
-            if _is_right(part, task):
-                part.replace(path)
-                return
-            part.unlink()
-            if not resumed:
-                raise DataError(
-                    f"{task.url}: what came is not the file that it should be (SHA-256 "
-                    f"{task.sha256} is expected); it was removed. {_by_hand(task, path)}"
-                )
-            # The beginning was from an earlier day, and perhaps of another file: from the start.
-            resumed = False
-            continue
-        now = part.stat().st_size if part.is_file() else 0
-        failures = 0 if now > before else failures + 1
-        if failures > len(waits):
-            raise DataError(
-                f"{task.url}: {reason}, after {now / 1e6:.1f} MB; run it again to go on from "
-                f"there, or {_by_hand(task, path)}"
-            )
-        time.sleep(waits[max(failures - 1, 0)] if waits else 0)
-
-
-def _attempt(url: str, part: Path, progress: Progress | None, timeout: float) -> bool:
-    """Ask for what is missing and append it; whether the file is complete now."""
-    have = part.stat().st_size if part.is_file() else 0
-    # Without compression on the way, bytes are counted as they stand in the file.
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    try:
-        answer = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=timeout
-        )
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is missing, or the file there is shorter than ours
-            if _total(error.headers.get("Content-Range", "")) == have:
-                return True
-            part.unlink()
-            return False
-        if error.code < 500 and error.code not in (408, 429):
-            raise _Refused(f"the server answers {error.code} ({error.reason})") from None
-        raise
-    with answer:
-        total, begin = _extent(answer, have)
-        done = begin
-        with _opened(part, begin) as file:
-            while piece := answer.read(_CHUNK):
-                _write(file, piece, part)
-                done += len(piece)
-                if progress is not None:
-                    progress(done, total or 0)
-    # Without a stated length, the end of the connection is the end of the file.
-    return total is None or done >= total
-
-
-def _opened(part: Path, begin: int) -> BinaryIO:
-    """The file, to be written from a byte on; a server without ranges sends it from the first."""
-    try:
-        file = part.open("r+b" if part.is_file() else "wb")
-        file.seek(begin)
-        file.truncate()
-    except OSError as error:
-        raise UsageError(f"{part}: cannot be written ({error.strerror})") from None
-    return file
-
-
-def _write(file: BinaryIO, piece: bytes, part: Path) -> None:
-    """Write, and tell a full disk from a broken connection."""
-    try:
-        file.write(piece)
-    except OSError as error:
-        raise UsageError(f"{part}: cannot be written ({error.strerror})") from None
-
-
-def _extent(answer: Any, have: int) -> tuple[int | None, int]:
-    """Bytes in all, if the server says, and where this answer begins."""
-    if answer.status == 206:
-        stated = answer.headers.get("Content-Range", "")
-        if not stated.startswith(f"bytes {have}-"):
-            raise http.client.HTTPException(f"asked from byte {have} on, got {stated!r}")
-        return _total(stated), have
-    length = answer.headers.get("Content-Length", "")
-    return (int(length) if length.isdigit() else None), 0
-
-
-def _total(content_range: str) -> int | None:
-    number = content_range.rpartition("/")[2]
-    return int(number) if number.isdigit() else None
-
-
-def _is_right(path: Path, task: Task) -> bool:
-    return path.is_file() and (not task.sha256 or sha256_of(path) == task.sha256)
-
-
-def _by_hand(task: Task, path: Path) -> str:
-    return f"get {task.url} in another way and put it there as {path}"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"the server answers {error.code} ({error.reason})"
-    inner = getattr(error, "reason", None) or error
-    return f"no connection ({inner})" if isinstance(error, urllib.error.URLError) else str(inner)
+    return size_of(task.url, timeout)

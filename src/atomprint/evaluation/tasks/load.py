@@ -1,6 +1,5 @@
 """From a task to crystals: its file found, read, checked against what the set should be."""
 
-import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from atomprint.data.sources.download import sha256_of
 from atomprint.evaluation.tasks.folds import official_folds
 from atomprint.evaluation.tasks.matbench_file import read_matbench_file
 from atomprint.evaluation.tasks.places import VARIABLE, data_folders, download_folder, find_file
@@ -113,21 +113,6 @@ def missing(task: Task, folder: str | os.PathLike[str] | None = None) -> str:
         f"it cannot be downloaded ({task.source}): give --data the folder that has it, or name "
         f"that folder in {VARIABLE}"
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Checksum of a file.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _read(path: Path, file: TaskFile, task: Task) -> tuple[list[tuple[Crystal, float]], list[str]]:

@@ -6,18 +6,17 @@ parsed at once it would take several GB, so that rows are decoded one after anot
 """
 
 import gzip
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO, cast
 
 from atomprint.ground.errors import DataError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.checks import build_crystal
 from atomprint.structures.reading.elements import number_of
+from atomprint.structures.reading.json_stream import stream_items
 from atomprint.structures.reading.result import Record, Refused
 
-_CHUNK = 1 << 20  # characters
 _IMPLAUSIBLE = {"overlap", "cell", "size"}
 
 Progress = Callable[[int, int], None]
@@ -55,8 +54,8 @@ def read_matbench_file(
     found: list[tuple[Crystal, float]] = []
     notes: list[str] = []
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            for row, (structure, value) in enumerate(_rows(file, path, column)):
+        with gzip.open(path) as file:
+            for row, (structure, value) in enumerate(_rows(cast(BinaryIO, file), path, column)):
                 crystal, oddity = _crystal(structure, row, path)
                 if oddity:
                     notes.append(f"crystal {row} of {path.name} {oddity}; kept, as MatBench does")
@@ -70,78 +69,29 @@ def read_matbench_file(
     return found, notes
 
 
-def _rows(file: IO[str], path: Path, column: str) -> Iterator[tuple[Any, Any]]:
+def _rows(file: BinaryIO, path: Path, column: str) -> Iterator[tuple[Any, Any]]:
     """Structure and property, row by row."""
-    text = _Text(file, path)
-    text.expect("{")
-    known: dict[str, list[Any]] = {}
-    while (key := text.value()) != "data":
-        text.expect(":")
-        known[str(key)] = text.value()
-        text.expect(",")
-    text.expect(":")
-    columns, index = known.get("columns"), known.get("index")
+    try:
+        for number, (before, row) in enumerate(stream_items(file, "data")):
+            if number == 0:
+                first, second = _columns(before, path, column)
+            yield row[first], row[second]
+    except Refused as refusal:
+        raise DataError(
+            f"{path}: not in MatBench's layout, or cut off ({refusal.reason})"
+        ) from None
+
+
+def _columns(before: dict[str, Any], path: Path, column: str) -> tuple[int, int]:
+    """Where a row has its structure and the property."""
+    columns, index = before.get("columns"), before.get("index")
     if not columns or "structure" not in columns:
         raise DataError(f"{path}: not in MatBench's layout (no column 'structure' before the data)")
     if column not in columns:
         raise DataError(f"{path}: has no column {column!r}; it has {', '.join(map(str, columns))}")
     if index is not None and index != list(range(len(index))):
         raise DataError(f"{path}: its rows are not numbered 0, 1, ...; this is not MatBench's file")
-    first, second = columns.index("structure"), columns.index(column)
-    text.expect("[")
-    while True:
-        row = text.value()
-        yield row[first], row[second]
-        if text.expect(",]") == "]":
-            return
-
-
-class _Text:
-    """JSON taken from a file piece by piece, with no more of it in memory than one value."""
-
-    def __init__(self, file: IO[str], path: Path) -> None:
-        self._file, self._path = file, path
-        self._buffer, self._at = "", 0
-        self._decode = json.JSONDecoder().raw_decode
-
-    def _more(self) -> bool:
-        piece = self._file.read(_CHUNK)
-        self._buffer, self._at = self._buffer[self._at :] + piece, 0
-        return bool(piece)
-
-    def _skip_space(self) -> None:
-        while True:
-            while self._at < len(self._buffer) and self._buffer[self._at] in " \t\r\n":
-                self._at += 1
-            if self._at < len(self._buffer) or not self._more():
-                return
-
-    def expect(self, characters: str) -> str:
-        """Take one of some characters."""
-        self._skip_space()
-        found = self._buffer[self._at : self._at + 1]
-        if not found or found not in characters:
-            shown = repr(found) if found else "the end"
-            raise DataError(
-                f"{self._path}: not in MatBench's layout ({shown} where {characters!r} should be)"
-            )
-        self._at += 1
-        return found
-
-    def value(self) -> Any:
-        """Take a string or a list; more is read until its last character is there."""
-        self._skip_space()
-        while True:
-            try:
-                value, end = self._decode(self._buffer, self._at)
-            except json.JSONDecodeError as error:
-                if not self._more():
-                    raise DataError(
-                        f"{self._path}: not in MatBench's layout, or cut off ({error.msg})"
-                    ) from None
-                continue
-            self._at = end
-            return value
+    return columns.index("structure"), columns.index(column)
 
 
 def _crystal(structure: Any, row: int, path: Path) -> tuple[Crystal, str]:

@@ -1,11 +1,12 @@
-"""Tables whose columns are called as OPTIMADE calls them: LeMat-Bulk, LeMat-Traj and others.
+"""Structures as OPTIMADE describes them: in answers of its servers, and in tables of its names,
+such as LeMat-Bulk and LeMat-Traj.
 
 Names and meanings: OPTIMADE 1.2, section "Structures Entries"
 (https://specification.optimade.org). Cells and positions are in Å.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,9 @@ from atomprint.structures.reading.labels import id_among
 from atomprint.structures.reading.result import Record, Refused
 
 CELL, POSITIONS, SPECIES = "lattice_vectors", "cartesian_site_positions", "species_at_sites"
+FIELDS = (CELL, POSITIONS, SPECIES, "species", "dimension_types", "structure_features")
+"""Properties that a crystal is made of."""
+
 _FULL = 0.99
 _STRUCTURE = {
     "elements", "nelements", "elements_ratios", "chemical_formula_anonymous",
@@ -47,7 +51,7 @@ def optimade_records(
         if not given and id_column is None:
             given = str(values.get("immutable_id") or "").strip()
         try:
-            record = _record(values)
+            record = record_of(values)
         except Refused as refusal:
             yield Refused(refusal.kind, refusal.reason, given, str(number))
             continue
@@ -56,8 +60,27 @@ def optimade_records(
         yield record
 
 
-def _record(values: dict[str, Any]) -> Record:
-    cell, positions, sites = values[CELL], values[POSITIONS], values[SPECIES]
+def record_of(values: Mapping[str, Any]) -> Record:
+    """Make a record, without an id, of a structure's properties by OPTIMADE's names.
+
+    What is none of OPTIMADE's properties becomes a label.
+
+    Raises
+    ------
+    Refused
+        If a property is missing or not what it should be, or sites are shared or partly empty.
+    """
+    try:
+        return _record(values)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        raise Refused("broken", "is no complete OPTIMADE structure") from None
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    cell, positions, sites = (values.get(name) for name in (CELL, POSITIONS, SPECIES))
+    features = values.get("structure_features")
+    if features is not None and "disorder" in features:
+        raise Refused("disorder", "is disordered, says its structure_features")
     if cell is None:
         raise Refused("cell", f"{CELL!r} is empty")
     if positions is None or not sites:
@@ -104,17 +127,25 @@ def _defined(text: str) -> dict[str, int]:
     """
     try:
         found = json.loads(text)
-        parts = [
-            (str(one["name"]), [str(s) for s in one["chemical_symbols"]],
-             [float(c) for c in one.get("concentration") or [1.0] * len(one["chemical_symbols"])])
-            for one in found
-        ]  # fmt: skip
+        parts = [(str(one["name"]), *_present(one), bool(one.get("attached"))) for one in found]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     numbers = {}
-    for name, symbols, shares in parts:
+    for name, symbols, shares, attached in parts:
+        if attached:
+            raise Refused("disorder", f"species {name!r} has atoms attached without positions")
         if len(symbols) != 1 or not shares or shares[0] < _FULL:
             mixture = ", ".join(f"{s} {c:g}" for s, c in zip(symbols, shares, strict=False))
             raise Refused("disorder", f"species {name!r} is no single element ({mixture})")
         numbers[name] = number_of(symbols[0])
     return numbers
+
+
+def _present(species: Mapping[str, Any]) -> tuple[list[str], list[float]]:
+    """Symbols of a species with their concentrations, but for those of concentration 0."""
+    symbols = [str(symbol) for symbol in species["chemical_symbols"]]
+    shares = [float(share) for share in species.get("concentration") or [1.0] * len(symbols)]
+    if not any(shares):
+        return symbols, shares
+    kept = [pair for pair in zip(symbols, shares, strict=True) if pair[1] > 0]
+    return [symbol for symbol, _ in kept], [share for _, share in kept]

@@ -1,7 +1,7 @@
 """JSON as pymatgen writes it: structures, entries, and tables of them. pymatgen is not needed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def read_json(data: bytes, id_column: str | None) -> Found:
     items = list(_items(content))
     if not items:
         raise NotCrystals("holds no pymatgen structure")
-    return Found(_records(items, id_column))
+    return Found(records_of(items, id_column))
 
 
 def _items(content: Any) -> Iterator[tuple[str, str, Any]]:
@@ -70,9 +70,10 @@ def _unnested(values: dict[str, Any]) -> dict[str, Any]:
     return {("structure" if key == name else key): value for key, value in values.items()}
 
 
-def _records(
-    items: list[tuple[str, str, Any]], id_column: str | None
+def records_of(
+    items: Iterable[tuple[str, str, Any]], id_column: str | None = None
 ) -> Iterator[Record | Refused]:
+    """Read structures or entries, each given with its id and its index, either of them empty."""
     for id, index, item in items:
         try:
             if not _is_crystal(item):
