@@ -110,11 +110,15 @@ def test_one_file_with_structures_and_labels(folder):
         (["--by", "element=O,S"], 2),
         (["--by", "time=gap"], 1),
         (["--by", "splits=splits.json", "protocol.n_seeds=2"], 4),
+        (["--by", "splits=lists/splits.json", "--protocol", "curve", "protocol.n_seeds=2"], 2),
+        (["protocol.n_folds=3"], 3),
+        (["protocol.n_folds=3", "--protocol", "probe", "--from", "atomprint/tiny"], 3),
     ],
 )
 def test_ways_to_divide_on_the_command_line(folder, shell, monkeypatch, words, splits):
     monkeypatch.chdir(folder)
     shell("data", "split", "crystals", "--out", ".", "--folds", "2")
+    shell("data", "split", "crystals", "--out", "lists")
     common = ["--data", "crystals", "--labels", "labels.csv", "--target", "gap"]
     command = ["evaluate", *common, "--out", "none", "--dry-run", "--json", "--baselines"]
     status, out, err = shell(*command, *words, "networks=false")
@@ -123,3 +127,16 @@ def test_ways_to_divide_on_the_command_line(folder, shell, monkeypatch, words, s
     status, _, err = shell(*command, "--by", "element", "--protocol", "curve")
     assert status == 2
     assert "leave out --protocol" in err
+
+
+def test_the_protocol_probe_trains_no_network(folder, shell, monkeypatch):
+    monkeypatch.chdir(folder)
+    status, out, err = shell(
+        "evaluate", "--data", "crystals", "--labels", "labels.csv", "--target", "gap", "--json",
+        "--protocol", "probe", "--from", "atomprint/tiny", "--out", "none", "--dry-run",
+    )  # fmt: skip
+    assert status == 0, err
+    plan = json.loads(out)
+    assert plan["n_other"] == plan["n_units"] == 20
+    wanted = ("ridge", "kernel ridge", "kNN", "boosted trees")
+    assert {u["arm"] for u in plan["units"]} == {f"atomprint/tiny, {name} probe" for name in wanted}

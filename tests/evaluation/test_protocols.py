@@ -200,6 +200,21 @@ def test_divisions_of_a_file_are_taken_as_they_are(crystals, tmp_path):
         cases(given, labelled(100)[60:])
 
 
+def test_a_learning_curve_on_a_test_part_of_ones_own(crystals, tmp_path):
+    mine = k_folds(crystals, 3, seed=5)[1]
+    path = tmp_path / "splits.json"
+    write_divisions(path, [mine], crystals)
+    found = cases(Curve(n_labels=(10, 20), n_seeds=2, test=0.5, splits=str(path)), crystals)
+    assert len(found) == 4
+    for case in found:
+        assert list(case.test) == mine.test
+        assert set(case.train) < set(mine.train)
+    assert set(found[0].train) < set(found[2].train)
+    write_divisions(path, k_folds(crystals, 3), crystals)
+    with pytest.raises(UsageError, match="holds 3 divisions"):
+        cases(Curve(splits=str(path)), crystals)
+
+
 def test_the_splits_of_another_evaluation_can_be_given(tmp_path):
     one = evaluation(n=40)
     write_about(one, tmp_path)
@@ -217,6 +232,7 @@ def test_ways_to_divide_in_a_word():
     assert divided_by("element=No, O", None)[1] == 'protocol.elements=["No", "O"]'
     assert divided_by("time=found", None) == ["protocol.kind=time", 'protocol.label="found"']
     assert divided_by("splits=a=b.json", None)[1] == 'protocol.file="a=b.json"'
+    assert divided_by("splits=a.json", "curve")[1] == 'protocol.splits="a.json"'
     for by, kind, message in [
         ("formula", None, "is not known"),
         ("time", None, "time=LABEL"),

@@ -9,7 +9,7 @@ from atomprint.evaluation.arms import Fitted
 from atomprint.evaluation.chemistry import anion_class, heaviest_period
 from atomprint.evaluation.evaluate import run, write_about
 from atomprint.evaluation.protocols import Curve, KFold
-from atomprint.evaluation.summary import summarize_evaluation
+from atomprint.evaluation.summary import _spread, summarize_evaluation
 from atomprint.ground.errors import UsageError
 from tests.evaluation.competitors import Mean, evaluation
 
@@ -92,8 +92,54 @@ def test_labels_saved_by_hand(tmp_path):
     assert saved.n_labels == 80
     assert saved.needed.value == pytest.approx(20, rel=1e-6)
     assert saved.share.value == pytest.approx(0.25, rel=1e-6)
-    assert "run needs 20 labels for the error that its twin has with 80." in summary.verdict
+    # Seeds differ by 1 % in error, and so by 1 % in labels.
+    assert (
+        "run needs 20 (95 % interval 20 to 20) labels for the error that its twin has with 80."
+        in summary.verdict
+    )
+    assert saved.needed.low < 20 < saved.needed.high
     assert {row.n_labels for row in summary.rows} == {10, 20, 40, 80}
+
+
+@pytest.mark.parametrize(
+    ("baseline", "sentence"),
+    [
+        (
+            lambda n: 0.1,
+            "A cheap baseline wins with 10 and 20 labels, and with 80 the best network (run): "
+            "0.02525 eV, against 0.101 eV of forest.",
+        ),
+        (
+            lambda n: 1 / n,
+            "A cheap baseline wins with 10, 20 and 80 labels: forest has MAE 0.01262 eV with 80, "
+            "the best network (run) 0.02525 eV.",
+        ),
+        (lambda n: 1 / (n - 70) if n > 70 else 9, None),
+    ],
+)
+def test_where_on_a_curve_a_baseline_wins(tmp_path, baseline, sentence):
+    competitors = [
+        Oracle("from scratch", "scratch", lambda n: 8 / n),
+        Oracle("run", "pretrained", lambda n: 2 / n),
+        Oracle("forest", "baseline", baseline),
+    ]
+    protocol = Curve(n_labels=(10, 20, 80), n_seeds=3)
+    summary = summarized(tmp_path, competitors, protocol, n=100)
+    if sentence is None:
+        assert not any("cheap baseline wins" in text for text in summary.verdict)
+        assert "The best cheap baseline, forest, has 0.101 eV." in summary.verdict
+    else:
+        assert summary.verdict[0] == sentence
+    assert any(
+        text.startswith("run, beside its from-scratch twin with 80 labels: better in 3 of 3")
+        for text in summary.verdict
+    )
+
+
+def test_a_spread_is_none_of_one_and_zero_of_rounding():
+    assert _spread([0.3]) is None
+    assert _spread([0.26923295991069457, 0.2692329599106945]) == 0
+    assert _spread([1.0, 2.0]) == pytest.approx(0.5**0.5)
 
 
 def test_errors_by_chemistry(tmp_path):

@@ -166,7 +166,8 @@ def split(
     """Divide crystals into lists of ids.
 
     Writes train.txt, valid.txt and test.txt, an id a line; finetune takes such a list as --test.
-    With --folds, --element or --time: splits.json, training and test ids with a hash.
+    Also splits.json, training (validation included) and test ids with a hash, for evaluate; with
+    --folds, --element or --time only that.
     """
     if sum(way is not None for way in (folds, element, time)) > 1:
         raise UsageError("--folds, --element and --time are three ways to divide; give one")
@@ -174,6 +175,7 @@ def split(
         _divide(path, out, labels, strict, json, (folds, by.value, seed), element, (time, test))
         return
     with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.divisions import Division, write_divisions
         from atomprint.data.splits import split as divide
 
         result = _read(path, labels, strict, bars)
@@ -186,11 +188,16 @@ def split(
             files[name] = out / f"{name}.txt"
             files[name].write_text("".join(f"{id}\n" for id in ids), encoding="utf-8")
             counts[name] = len(ids)
+        whole = Division("test", sorted([*parts.train, *parts.valid]), sorted(parts.test))
+        digest = write_divisions(out / "splits.json", [whole], result.crystals)
     note_problems(result.problems)
     if json:
-        print_json({**counts, "files": files, "seed": seed, "problems": listed(result.problems)})
+        files["splits"] = out / "splits.json"
+        about = {"files": files, "hash": digest, "seed": seed}
+        print_json({**counts, **about, "problems": listed(result.problems)})
         return
-    print_places({f"{name} {counts[name]:,}": file for name, file in files.items()})
+    places = {f"{name} {counts[name]:,}": file for name, file in files.items()}
+    print_places({**places, "all": out / "splits.json", "hash": digest})
 
 
 def _divide(

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     paper = "paper"
     kfold = "kfold"
     curve = "curve"
+    probe = "probe"
 
 
 def evaluate(
@@ -55,9 +56,10 @@ def evaluate(
     protocol: Annotated[
         Kind | None,
         typer.Option(
-            metavar="matbench|paper|kfold|curve",
+            metavar="matbench|paper|kfold|curve|probe",
             help="Official folds; random 60/20/20; folds; learning curve. Default: the official "
-            "folds of a task that has them, else kfold.",
+            "folds of a task that has them, else kfold. probe: those, with nothing but simple "
+            "regressions on frozen embeddings, in seconds.",
         ),
     ] = None,
     by: Annotated[
@@ -117,20 +119,24 @@ def evaluate(
     goes on with. Settings: a YAML file or key=value, for instance protocol.n_seeds=5.
     """
     config, overrides = split_words(words or [])
-    kind = None if protocol is None else protocol.value
+    only_probes = protocol is Kind.probe
+    kind = None if protocol is None or only_probes else protocol.value
     sources = [one for given in source or [] for one in given.split(",") if one]
     with Bars() as bars, stdout_for_the_answer():
         from atomprint import api
         from atomprint.evaluation.prepare import EvaluateSettings
         from atomprint.evaluation.protocols import divided_by
 
-        switches = [f"{k}=true" for k, on in (("baselines", baselines), ("probes", probes)) if on]
+        asked = (("baselines", baselines), ("probes", probes or only_probes))
+        switches = [f"{name}=true" for name, on in asked if on]
+        if only_probes:
+            switches.append("networks=false")
         if by is not None:
             switches += divided_by(by, kind, None if config else "kfold")
         elif kind is not None:
             switches.append(f"protocol.kind={kind}")
-        elif task is not None and config is None:
-            switches += _official(task)
+        elif config is None:
+            switches.append(f"protocol.kind={_usual(task)}")
         settings = api.load_settings(EvaluateSettings, config, [*switches, *overrides])
         chosen: dict[str, Any] = {
             "task": task,
@@ -165,11 +171,11 @@ def evaluate(
     print_places(places)
 
 
-def _official(task: str) -> list[str]:
-    """Official folds, where the task has them."""
+def _usual(task: str | None) -> str:
+    """Official folds, where the task has them, else folds of ours."""
     from atomprint.evaluation.tasks import find_task
 
-    return ["protocol.kind=matbench"] if find_task(task).has_official_folds else []
+    return "matbench" if task is not None and find_task(task).has_official_folds else "kfold"
 
 
 def _print_plan(plan: dict[str, Any], json: bool) -> None:

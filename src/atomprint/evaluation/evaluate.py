@@ -25,6 +25,8 @@ from atomprint.training.run import environment, hash_crystals, hash_text
 
 FORMAT = 1
 POLL_SECONDS = 2.0
+PROBE_STEPS = (10, 40)
+"""Steps of the two short runs that tell what a step takes."""
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
@@ -262,13 +264,22 @@ def estimate(evaluation: Evaluation, folder: Path) -> dict[str, float | int | No
 
 
 def _seconds_a_step(arm: Network, case: Case, evaluation: Evaluation) -> float:
-    """Seconds of one step of a network, its share of validation included."""
-    n_steps = 20
-    short = arm.settings.model_copy(
-        update={"n_steps": n_steps, "learning_rates": arm.settings.learning_rates[:1]}
-    )
-    probe = Network(arm.name, short, arm.model_settings, arm.source)
+    """Seconds of one step of a network, its share of validation included.
+
+    What a longer run takes more than a shorter one: what is done once (graphs, compiled loops, the
+    first step) is in both, and small beside the whole of a real run.
+    """
     train = [evaluation.crystals[i] for i in case.train[:200]]
-    started = time.perf_counter()
-    probe.fit_predict(train, train[:1], evaluation.target, 0)
-    return (time.perf_counter() - started) / n_steps
+
+    def seconds(n_steps: int) -> float:
+        short = arm.settings.model_copy(
+            update={"n_steps": n_steps, "learning_rates": arm.settings.learning_rates[:1]}
+        )
+        probe = Network(arm.name, short, arm.model_settings, arm.source)
+        started = time.perf_counter()
+        probe.fit_predict(train, train[:1], evaluation.target, 0)
+        return time.perf_counter() - started
+
+    seconds(2)
+    few, many = PROBE_STEPS
+    return max(seconds(many) - seconds(few), 0.0) / (many - few)

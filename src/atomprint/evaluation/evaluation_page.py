@@ -81,7 +81,12 @@ def write_evaluation_page(folder: Path) -> Path:
         leakage=_as_yaml(_shortened(about.get("leakage"))),
         coverage=_as_yaml(_shortened(about.get("coverage"))),
         overlap=overlap_sentence(about.get("leakage")),
-        distances=distance_parts(summary, _foremost(last), colors, axis),
+        distances=distance_parts(
+            summary,
+            _foremost(last),
+            colors,
+            "probability missed, mean" if task["classification"] else axis,
+        ),
         energy=any(row.joules is not None for row in summary.rows),
     )
     return write_page(folder, page)

@@ -79,6 +79,11 @@ class Curve(Settings):
     test: float = Field(0.2, gt=0, lt=1, description="part that judges all of them")
     most_test: int = Field(1000, ge=10, description="crystals that judge, at most")
     by: By = Field("id", description=BY)
+    splits: str | None = Field(
+        None,
+        description="splits.json of one division: its test part judges and labels are drawn from "
+        "its training part, instead of `test`, `most_test` and `by`",
+    )
 
 
 class HeldOutElements(Settings):
@@ -147,6 +152,8 @@ def divided_by(by: str, kind: str | None, default: str | None = "kfold") -> list
         return [*([f"protocol.kind={kind}"] if kind else []), f"protocol.by={way}"]
     if way not in names or (not value and way != "element"):
         raise UsageError(f"--by {by!r} is not known; give {', '.join(known)}")
+    if (way, kind) == ("splits", "curve"):
+        return ["protocol.kind=curve", f"protocol.splits={json.dumps(value)}"]
     if kind is not None:
         raise UsageError(f"--by {by} is a protocol of its own; leave out --protocol {kind}")
     found = [f"protocol.kind={way}"]
@@ -255,15 +262,31 @@ def _repeated(divisions: Sequence[Division], n_seeds: int) -> list[Case]:
 
 
 def _curve(protocol: Curve, crystals: Sequence[Crystal]) -> list[Case]:
-    share = min(protocol.test, protocol.most_test / len(crystals))
-    parts = split(crystals, test=share, valid=0.0, seed=0, by=protocol.by)
+    train, test = _pool_and_judges(protocol, crystals)
     # Sorted, so that the order of the input plays no part in what is drawn.
-    pool = sorted(parts.train, key=lambda index: crystals[index].id)
+    pool = sorted(train, key=lambda index: crystals[index].id)
     found = []
     for n_labels in sorted({min(n, len(pool)) for n in protocol.n_labels}):
         # All labels can be drawn in one way only; seeds still vary the rest.
         for seed in range(protocol.n_seeds):
             order = np.random.default_rng((seed, 4)).permutation(len(pool))[:n_labels]
-            train = tuple(pool[i] for i in order)
-            found.append(Case(f"{n_labels} labels seed {seed}", train, tuple(parts.test), seed))
+            drawn = tuple(pool[i] for i in order)
+            found.append(Case(f"{n_labels} labels seed {seed}", drawn, tuple(test), seed))
     return found
+
+
+def _pool_and_judges(
+    protocol: Curve, crystals: Sequence[Crystal]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """What labels of a learning curve are drawn from, and what judges all of them."""
+    if protocol.splits is None:
+        share = min(protocol.test, protocol.most_test / len(crystals))
+        parts = split(crystals, test=share, valid=0.0, seed=0, by=protocol.by)
+        return parts.train, parts.test
+    given = read_divisions(protocol.splits, crystals, partial=True)
+    if len(given) != 1:
+        raise UsageError(
+            f"{protocol.splits}: holds {len(given)} divisions; a learning curve has one test part, "
+            "give a file of one (atomprint data split without --folds)"
+        )
+    return given[0].train, given[0].test

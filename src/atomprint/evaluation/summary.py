@@ -1,5 +1,6 @@
 """From the units of an evaluation to what can be said: rows, curves, labels saved, a verdict."""
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -129,7 +130,7 @@ def _row(units: list[Unit], twin_units: list[Unit] | None, twin: str | None) -> 
         n_splits=len(units),
         value=statistics.fmean(known) if known else None,
         interval=None if interval is None else Estimate.of(interval),
-        spread=statistics.stdev(known) if len(known) > 1 else None,
+        spread=_spread(known),
         values=values,
         twin=twin if compared is not None else None,
         seconds=seconds,
@@ -142,6 +143,14 @@ def _row(units: list[Unit], twin_units: list[Unit] | None, twin: str | None) -> 
         n_parameters=first["n_parameters"],
         **more,
     )
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    """Standard deviation; zero of numbers that differ by rounding alone, and None of one."""
+    if len(values) < 2:
+        return None
+    same = math.isclose(min(values), max(values), rel_tol=1e-12)
+    return 0.0 if same else statistics.stdev(values)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
