@@ -154,12 +154,20 @@ def plan_evaluation(
     return {"units": units, **estimate(evaluation, folder)}
 
 
-def report(folder: PathInput) -> Path:
-    """Write ``report.html`` over every run in a folder and return its path."""
+def report(folder: PathInput, *, crystals: bool = True) -> Path:
+    """Write ``report.html`` over every run in a folder, or over an evaluation; return its path.
+
+    Parameters
+    ----------
+    folder
+        Of runs, or of an evaluation.
+    crystals
+        Whether the page of an evaluation has ids and labels of single crystals.
+    """
     # The figures' library takes a second to import.
     from atomprint.evaluation.report import write_report
 
-    return write_report(Path(folder))
+    return write_report(Path(folder), crystals)
 
 
 def demo(

@@ -59,6 +59,14 @@ def report(
         Path,
         typer.Argument(metavar="DIR", help="Folder of a run, of several, or of an evaluation."),
     ],
+    crystals: Annotated[
+        bool,
+        typer.Option(
+            "--crystals/--no-crystals",
+            help="Of an evaluation: show judged crystals with ids and labels, or only what is made "
+            "of many, for a page that may be passed on where the labels may not.",
+        ),
+    ] = True,
     json: Json = False,
 ) -> None:
     """Write an HTML report over runs in a folder, or over an evaluation.
@@ -70,7 +78,7 @@ def report(
         from atomprint import api
 
         bars("report", 0, 1, {})
-        path = api.report(folder)
+        path = api.report(folder, crystals=crystals)
     if json:
         print_json({"report": path})
     else:

@@ -30,11 +30,19 @@ PROTOCOLS = {
 }
 
 
-def write_evaluation_page(folder: Path) -> Path:
+def write_evaluation_page(folder: Path, crystals: bool = True) -> Path:
     """Write ``report.html`` into the folder of an evaluation, finished or not.
 
     Cells of its tables that show a number of ``summary.json``, which is written anew, name its
     place there (``data-key="rows/0/value"``) and hold it in full (``data-value``).
+
+    Parameters
+    ----------
+    folder
+        Of the evaluation.
+    crystals
+        Whether single crystals are shown, with ids and labels; without, the page says nothing that
+        is not made of many crystals.
 
     Raises
     ------
@@ -50,7 +58,7 @@ def write_evaluation_page(folder: Path) -> Path:
     most = max((row.n_labels for row in summary.rows), default=0)
     last = [row for row in summary.rows if not is_curve or row.n_labels == most]
     judged = [unit for unit in units if not is_curve or unit["n_labels"] == most]
-    clouds = _clouds(judged, last, colors, task)
+    clouds = _clouds(judged, last, colors, task) if crystals else []
     page = render(
         "evaluation.html.j2",
         title=summary.name,
@@ -73,13 +81,13 @@ def write_evaluation_page(folder: Path) -> Path:
         splits=Markup(figures.splits(last, colors, axis)) if last else None,
         clouds=clouds,
         points=_points(judged, clouds),
-        worst=_worst(judged, last, task["classification"]),
+        worst=_worst(judged, last, task["classification"]) if crystals else None,
         chemistry=_chemistry(summary, [row.arm for row in last], most, is_curve),
         calibration=_calibration(judged, last, colors, task["classification"]),
         facts=_facts(about),
         settings=_as_yaml({"protocol": about["protocol"], "arms": about["arms"]}),
-        leakage=_as_yaml(_shortened(about.get("leakage"))),
-        coverage=_as_yaml(_shortened(about.get("coverage"))),
+        leakage=_as_yaml(_shortened(about.get("leakage"))) if crystals else None,
+        coverage=_as_yaml(_shortened(about.get("coverage"))) if crystals else None,
         overlap=overlap_sentence(about.get("leakage")),
         distances=distance_parts(
             summary,

@@ -12,15 +12,18 @@ from atomprint.evaluation import figures
 from atomprint.evaluation.evaluation_page import is_evaluation, write_evaluation_page
 from atomprint.evaluation.rendering import render, write_page
 from atomprint.evaluation.runs import Run, find_runs
+from atomprint.ground.errors import UsageError
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, crystals: bool = True) -> Path:
     """Write ``report.html`` into a folder of runs, or into that of an evaluation.
 
     Parameters
     ----------
     folder
         Of an evaluation; or of one run, of a demo, or of many runs, searched two levels down.
+    crystals
+        Whether the page of an evaluation shows single crystals; pages of runs always do.
 
     Returns
     -------
@@ -30,10 +33,16 @@ def write_report(folder: Path) -> Path:
     Raises
     ------
     UsageError
-        If there is no finished run, or the page cannot be written.
+        If there is no finished run, or the page cannot be written, or one of runs is asked for
+        without crystals.
     """
     if is_evaluation(folder):
-        return write_evaluation_page(folder)
+        return write_evaluation_page(folder, crystals)
+    if not crystals:
+        raise UsageError(
+            f"{folder}: holds no evaluation, and pages of runs always show crystals; leave out "
+            "--no-crystals"
+        )
     runs = find_runs(folder)
     tuned = [r for r in runs if r.kind == "finetune"]
     page = render(
