@@ -3,7 +3,9 @@
     python scripts/generate_evaluation_page.py [--check]
 
 Reads ``benchmarks/published/matbench.json`` and every file of ``benchmarks/results/evaluation/``
-that holds tasks (``benchmarks/evaluation/matbench.py`` writes them).
+that holds tasks (``benchmarks/evaluation/matbench.py`` writes them). Where learning curves are
+measured (``benchmarks/evaluation/curves.py``), their page is written, too; see
+``generate_curves_page.py``.
 """
 
 import json
@@ -11,6 +13,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from generate_curves_page import main as curves_main
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "evaluation"
@@ -142,6 +147,12 @@ PAPER = (
 )
 
 
+CURVES = (
+    "\nHow errors fall with the number of labels is on a page of its own: "
+    "[Learning curves](learning-curves.md).\n"
+)
+
+
 def lost_sentence(task: Task) -> str:
     """How far behind the best published figure."""
     value, whose = task.without
@@ -262,6 +273,10 @@ def main() -> None:
     }
     results = {name: content for name, content in results.items() if "tasks" in content}
     text = page(results, json.loads(PUBLISHED.read_text(encoding="utf-8")))
+    if (RESULTS / "curves.json").is_file():
+        text += CURVES
+    if curves_main():
+        sys.exit(1)
     if "--check" in sys.argv[1:]:
         if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
             sys.exit(
