@@ -89,14 +89,14 @@ def leaks(judged: Sequence[Crystal], data: Path) -> dict[str, int]:
     return {"n_corpus": len(corpus_of(data)), "n_leaked": len({leak.test_id for leak in found})}
 
 
-def settings_for(folder: Path, steps: int) -> EvaluateSettings:
+def settings_for(folder: Path, labels: Sequence[int], n_seeds: int, steps: int) -> EvaluateSettings:
     """The learning curve, twins and baselines; ``steps`` of 0 are the default of fine-tuning."""
     return EvaluateSettings.model_validate(
         {
             "protocol": {
                 "kind": "curve",
-                "n_labels": N_LABELS,
-                "n_seeds": N_SEEDS,
+                "n_labels": labels,
+                "n_seeds": n_seeds,
                 "splits": str(folder / "splits.json"),
             },
             "baselines": True,
@@ -128,6 +128,8 @@ def main() -> None:
     parser.add_argument("--from", dest="source", required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sets", default=",".join(NAMES), help="with commas")
+    parser.add_argument("--labels", type=int, nargs="+", default=N_LABELS)
+    parser.add_argument("--seeds", type=int, default=N_SEEDS, help="draws of labels")
     parser.add_argument("--steps", type=int, default=0, help="of fine-tuning, for a quick look")
     parser.add_argument("--dry-run", action="store_true", help="estimate the time, do nothing")
     parser.add_argument("--only-collect", action="store_true", help="evaluate nothing more")
@@ -139,7 +141,7 @@ def main() -> None:
         if not (folder / "about.json").is_file():
             make_set(name, arguments.data, folder)
         chosen: dict[str, Any] = {
-            "settings": settings_for(folder, arguments.steps),
+            "settings": settings_for(folder, arguments.labels, arguments.seeds, arguments.steps),
             "data": folder / "set.parquet",
             "target": slug(name),
             "device": "cpu",
@@ -156,7 +158,7 @@ def main() -> None:
         keep_page(folder / "curve", arguments.out.with_name(f"curve-{slug(name)}.html"), words)
     if not arguments.dry_run:
         about = {k: v for k, v in environment().items() if k != "command"}
-        protocol = {"n_labels": N_LABELS, "n_seeds": N_SEEDS, "max_atoms": MAX_ATOMS}
+        protocol = {"n_labels": list(arguments.labels), "n_seeds": arguments.seeds}
         write_json(arguments.out, {"curves": found, "protocol": protocol, "environment": about})
 
 

@@ -80,7 +80,7 @@ def results():
         },
     }
     about = {"processor": "P", "versions": {"torch": "2"}, "commit": "abc"}
-    protocol = {"n_labels": [30, 100], "n_seeds": 2, "max_atoms": 20}
+    protocol = {"n_labels": [30, 100], "n_seeds": 2}
     return {"curves": {"log10 K": curve}, "protocol": protocol, "environment": about}
 
 

@@ -78,7 +78,7 @@ def _print_list(found: "list[TaskState]") -> None:
     rows = [
         [
             f"{state.task.name}: {state.task.title}",
-            f"{state.task.n_crystals:,}",
+            f"{state.task.n_crystals:,}" if state.task.n_crystals else "grows",
             state.task.unit or "-",
             "official" if state.task.has_official_folds else "-",
             "here" if state.path else "download" if state.task.url else "-",
@@ -98,7 +98,7 @@ def _described(state: "TaskState") -> dict[str, Any]:
         "unit": task.unit,
         "metric": task.metric,
         "classification": task.classification,
-        "crystals": task.n_crystals,
+        "crystals": task.n_crystals or None,
         "official_folds": task.has_official_folds,
         "matbench": task.matbench or None,
         "on_disk": state.path,
@@ -106,6 +106,7 @@ def _described(state: "TaskState") -> dict[str, Any]:
         "note": (state.file.note if state.file else "") or None,
         "url": task.url or None,
         "sha256": task.sha256 or None,
+        "md5": task.md5 or None,
         "source": task.source,
         "licence": task.licence,
         "citation": task.citation,
@@ -144,6 +145,7 @@ def _download(name: str, folder: Path | None) -> dict[str, Any]:
         "task": task.name,
         "file": path,
         "bytes": path.stat().st_size,
-        "sha256": task.sha256,
+        "sha256": task.sha256 or None,
+        "md5": task.md5 or None,
         "licence": task.licence,
     }

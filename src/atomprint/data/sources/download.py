@@ -79,7 +79,7 @@ def download(
         If the server does not have or give the file, the connection broke too often, or the file
         is not the one that it should be.
     """
-    if _is_right(path, remote):
+    if is_published(path, remote):
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def download(
         ) from None
     try:
         # Another process may have had the lock until now, and be done.
-        if not _is_right(path, remote):
+        if not is_published(path, remote):
             _fetch(remote, path, progress, timeout, waits)
     finally:
         lock.release()
@@ -115,15 +115,18 @@ def size_of(url: str, timeout: float = TIMEOUT) -> int | None:
     return int(length) if length.isdigit() else None
 
 
-def sha256_of(path: Path) -> str:
-    """Checksum of a file.
+def is_published(path: Path, remote: RemoteFile) -> bool:
+    """Whether a file is there and has the published checksum, if there is one.
 
     Raises
     ------
     DataError
         If it cannot be read.
     """
-    return _digest(path, "sha256")
+    if not path.is_file():
+        return False
+    kind, _, wanted = remote.checksum.partition(":")
+    return not wanted or _digest(path, kind) == wanted
 
 
 def _digest(path: Path, kind: str) -> str:
@@ -156,7 +159,7 @@ def _fetch(
         else:
             reason, asked = "the connection broke off", None
         if complete:
-            if _is_right(part, remote):
+            if is_published(part, remote):
                 part.replace(path)
                 return
             part.unlink()
@@ -250,13 +253,6 @@ def _extent(answer: Any, have: int) -> tuple[int | None, int]:
 def _total(content_range: str) -> int | None:
     number = content_range.rpartition("/")[2]
     return int(number) if number.isdigit() else None
-
-
-def _is_right(path: Path, remote: RemoteFile) -> bool:
-    if not path.is_file():
-        return False
-    kind, _, wanted = remote.checksum.partition(":")
-    return not wanted or _digest(path, kind) == wanted
 
 
 def _named(remote: RemoteFile) -> str:

@@ -40,9 +40,8 @@ def download_task(
     """
     if not task.url:
         raise UsageError(missing(task))
-    remote = RemoteFile(task.url, f"sha256:{task.sha256}" if task.sha256 else "")
     path = download_folder(folder) / task.files[0].name
-    return download(remote, path, progress, timeout=timeout, waits=waits)
+    return download(RemoteFile(task.url, task.checksum), path, progress, timeout=timeout, waits=waits)
 
 
 def download_size(task: Task, timeout: float = TIMEOUT) -> int | None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from atomprint.data.sources.download import sha256_of
+from atomprint.data.sources.download import RemoteFile, is_published
 from atomprint.evaluation.tasks.folds import official_folds
 from atomprint.evaluation.tasks.matbench_file import read_matbench_file
 from atomprint.evaluation.tasks.places import VARIABLE, data_folders, download_folder, find_file
+from atomprint.evaluation.tasks.slabs import read_adsorption, read_layers
 from atomprint.evaluation.tasks.task import Task, TaskFile
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.heads.target import Target
@@ -73,12 +74,13 @@ def load_task(
         raise UsageError(missing(task, folder))
     path, file = found
     if file.is_matbench:
-        if task.sha256 and sha256_of(path) != task.sha256:
-            raise DataError(
-                f"{path}: its checksum is not that of MatBench's file; remove it and get it again "
-                f"from {task.url}"
-            )
+        _check(path, task, "MatBench's file")
         pairs, notes = read_matbench_file(path, file.column, task.n_crystals, progress)
+    elif file.layout == "layers":
+        pairs, notes = read_layers(path, file.column)
+    elif file.layout == "adsorption":
+        _check(path, task, "the source's file")
+        pairs, notes = read_adsorption(path, file.column)
     else:
         pairs, notes = _read(path, file, task)
     if task.matbench:
@@ -88,7 +90,7 @@ def load_task(
                 f"{task.n_crystals:,}; official folds need all of them"
             )
         pairs = [(replace(c, id=task.crystal_id(k)), v) for k, (c, v) in enumerate(pairs)]
-    elif len(pairs) != task.n_crystals:
+    elif task.n_crystals and len(pairs) != task.n_crystals:
         notes.append(f"{path.name} has {len(pairs):,} crystals, not {task.n_crystals:,}")
     _check_classes(task, pairs, path)
     crystals = [crystal.with_labels({task.label: value}) for crystal, value in pairs]
@@ -110,9 +112,17 @@ def missing(task: Task, folder: str | os.PathLike[str] | None = None) -> str:
             f"into {download_folder(folder)}"
         )
     return text + (
-        f"it cannot be downloaded ({task.source}): give --data the folder that has it, or name "
+        f"it cannot be downloaded ({task.source}): give --files the folder that has it, or name "
         f"that folder in {VARIABLE}"
     )
+
+
+def _check(path: Path, task: Task, whose: str) -> None:
+    if not is_published(path, RemoteFile(task.url, task.checksum)):
+        raise DataError(
+            f"{path}: its checksum is not that of {whose}; remove it and get it again "
+            f"from {task.url}"
+        )
 
 
 def _read(path: Path, file: TaskFile, task: Task) -> tuple[list[tuple[Crystal, float]], list[str]]:

@@ -24,6 +24,9 @@ class TaskFile(Settings):
     column: str = Field(description="column or label that holds the property")
     transform: Literal["none", "log10"] = Field("none", description="from column to property")
     note: str = Field("", description="what a reader of results has to know of this file")
+    layout: Literal["any", "layers", "adsorption"] = Field(
+        "any", description="any that atomprint reads, or one of slabs.py"
+    )
 
     @property
     def is_matbench(self) -> bool:
@@ -40,7 +43,7 @@ class Task(Settings):
     property: str = Field(description="what is predicted, in words")
     unit: str = Field(description="unit of the label; empty for none")
     classification: bool = Field(False, description="whether the label is a class, 0 or 1")
-    n_crystals: int = Field(ge=1, description="crystals in the complete set")
+    n_crystals: int = Field(ge=0, description="crystals in the complete set; 0: that grows")
     files: tuple[TaskFile, ...] = Field(min_length=1, description="files, the best one first")
     matbench: str = Field("", description="its name in MatBench v0.1; empty for other sets")
     folds_sha256: str = Field("", description="checksum of the official folds")
@@ -49,6 +52,7 @@ class Task(Settings):
     )
     url: str = Field("", description="where the first of the files can be had")
     sha256: str = Field("", description="checksum of that file")
+    md5: str = Field("", description="or this one, where the source states no better")
     source: str = Field(description="who made the set")
     licence: str = Field(description="on what terms")
     citation: str = Field(description="what to cite")
@@ -63,6 +67,13 @@ class Task(Settings):
     def has_official_folds(self) -> bool:
         """Whether everybody divides it in the same way."""
         return bool(self.matbench)
+
+    @builtins.property
+    def checksum(self) -> str:
+        """``sha256:...``, ``md5:...`` or nothing, of the first of the files."""
+        if self.sha256:
+            return f"sha256:{self.sha256}"
+        return f"md5:{self.md5}" if self.md5 else ""
 
     @builtins.property
     def target(self) -> Target:
