@@ -126,7 +126,7 @@ def test_pieces_of_any_size_give_the_same_crystals(toy, monkeypatch):
     task, _, folder = toy
     whole = load_task(task, folder)
     for size in (1, 7, 64):
-        monkeypatch.setattr("atomprint.evaluation.tasks.matbench_file._CHUNK", size)
+        monkeypatch.setattr("atomprint.structures.reading.json_stream._CHUNK", size)
         parts = load_task(task, folder)
         for one, other in zip(whole.crystals, parts.crystals, strict=True):
             assert (one.positions == other.positions).all()

@@ -98,7 +98,8 @@ def test_what_is_no_ordered_crystal_is_left_out_and_named(server, get, tmp_path)
     assert kinds == {
         "shared": "disorder", "empty": "disorder", "attached": "disorder", "flagged": "disorder",
         "layer": "pbc", "flat": "cell", "boxless": "cell", "null": "coordinates",
-        "text": "coordinates", "short": "coordinates", "unknown": "element", "without an id": "broken",
+        "text": "coordinates", "short": "coordinates", "unknown": "element",
+        "without an id": "broken",
     }  # fmt: skip
     assert len(found.problems) == len(bad) + 2
     assert (tmp_path / "s" / "quarantine.jsonl").read_text().count("\n") == len(bad) + 2

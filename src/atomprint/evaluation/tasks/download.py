@@ -41,7 +41,9 @@ def download_task(
     if not task.url:
         raise UsageError(missing(task))
     path = download_folder(folder) / task.files[0].name
-    return download(RemoteFile(task.url, task.checksum), path, progress, timeout=timeout, waits=waits)
+    return download(
+        RemoteFile(task.url, task.checksum), path, progress, timeout=timeout, waits=waits
+    )
 
 
 def download_size(task: Task, timeout: float = TIMEOUT) -> int | None:
