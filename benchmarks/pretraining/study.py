@@ -28,6 +28,7 @@ from atomprint.evaluation.twin import run_twins, split_labelled
 from atomprint.heads.model import Model
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
+from atomprint.training.adapt import AdaptSettings
 from atomprint.training.checkpoint import ModelInfo, load_model, save_model, write_json
 from atomprint.training.finetune import FinetuneSettings
 from atomprint.training.pretrain import PretrainSettings, pretrain
@@ -87,6 +88,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--n-corpus", type=int, help="a random sample of the corpus")
     parser.add_argument("--max-atoms", type=int, default=20, help="of a crystal of the corpus")
+    parser.add_argument(
+        "--adapt", type=int, default=0, help="steps of adaptation to the labelled structures"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -100,6 +104,8 @@ def main() -> None:
             variant += f", {arguments.n_corpus} crystals"
         if arguments.max_atoms != 20 and arm != "scratch":
             variant += f", up to {arguments.max_atoms} atoms"
+        if arguments.adapt and "objectives" in ARMS[arm]:
+            variant += ", adapted"
         path = arguments.out / arguments.part / f"{slug(variant)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         done: dict[str, Any] = {"arm": variant, "part": arguments.part, "results": []}
@@ -126,7 +132,8 @@ def main() -> None:
                         done["pretraining"] = cost
                     tuning = FinetuneSettings()
                     loop = tuning.loop.model_copy(update={"seed": seed, "device": "cpu"})
-                    tuning = tuning.model_copy(update={"loop": loop})
+                    adapt = AdaptSettings(n_steps=arguments.adapt if model is not None else 0)
+                    tuning = tuning.model_copy(update={"loop": loop, "adapt": adapt})
                     started = time.process_time()
                     outcome = run_twins(
                         split_labelled(pool, judged, n, tuning.valid_fraction, seed),
@@ -137,6 +144,7 @@ def main() -> None:
                         twin=False,
                     )
                     row = outcome.results[0]
+                    done["finetuning"] = tuning.model_dump(mode="json")
                     done["results"].append(
                         {
                             "set": name,

@@ -79,10 +79,16 @@ def few_steps(monkeypatch):
     def short_twins(parts, targets, settings, *args, **more):
         loop = settings.loop.model_copy(update={"device": "cpu", "evaluate_every": 2})
         update = {"n_steps": 3, "learning_rates": settings.learning_rates[:1], "loop": loop}
+        update["adapt"] = settings.adapt.model_copy(
+            update={"n_steps": min(2, settings.adapt.n_steps)}
+        )
         return run_twins(parts, targets, settings.model_copy(update=update), *args, **more)
 
     def short_finetuning(train, valid, targets, model_settings, settings, *args, **more):
         update = {"n_steps": 3, "learning_rates": settings.learning_rates[:1]}
+        update["adapt"] = settings.adapt.model_copy(
+            update={"n_steps": min(2, settings.adapt.n_steps)}
+        )
         settings = settings.model_copy(update=update)
         return finetune(train, valid, targets, model_settings, settings, *args, **more)
 
