@@ -5,7 +5,7 @@ import statistics
 from typing import Any
 
 import gains as g
-from arms import DEFAULT, ITS_SET, LABELLED, RECIPE
+from arms import DEFAULT, ITS_SET, LABELLED, OTHER_WIDTH, RECIPE
 from loaded import HEADLINE, Study
 from tables import (
     DASH,
@@ -68,9 +68,12 @@ def targets_table(study: Study) -> str:
 
 
 def of_default(study: Study) -> tuple[str, dict[str, Any]] | None:
-    """Measured cost of the default's targets; of its first member where only that was measured."""
+    """Measured cost of the default's targets, in a step of its own width if that was measured.
+
+    Otherwise in a narrow one; of its first member where only that was measured.
+    """
     arms = study.targets.get("arms", {})
-    for name in (DEFAULT, DEFAULT.split(",")[0].split("+")[0]):
+    for name in (DEFAULT + OTHER_WIDTH, DEFAULT, DEFAULT.split(",")[0].split("+")[0]):
         if name in arms:
             return name, arms[name]
     return None
