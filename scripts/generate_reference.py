@@ -114,8 +114,12 @@ def settings_page() -> str:
     ):
         parts.append(f"## {title}\n")
         parts += _sections(model, seen, "")
+    from atomprint.data.building import MixSettings, Part
     from atomprint.data.sources import SOURCES
 
+    parts.append("## Mixes: `atomprint corpus build`\n")
+    table, *_ = _sections(MixSettings, seen, "")
+    parts += [table, *_sections(Part, {*SOURCES.values()}, "parts.NAME")][:3]
     parts.append("## Sources of crystals: `atomprint corpus fetch KIND`\n")
     for source in SOURCES.values():
         parts += _sections(source, seen, "")

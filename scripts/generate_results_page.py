@@ -1,4 +1,6 @@
-"""Write docs/results.md and the table in README.md from the JSON under benchmarks/results.
+"""Write docs/results.md, the table in README.md and what `atomprint corpus list` says was measured.
+
+From the JSON under benchmarks/results.
 
 python scripts/generate_results_page.py [--check]
 """
@@ -15,6 +17,7 @@ BEGIN = (
     "<!-- results: begin (written from benchmarks/results by scripts/generate_results_page.py) -->"
 )
 END = "<!-- results: end -->"
+MEASURED = ROOT / "src" / "atomprint" / "data" / "sources" / "measured.json"
 
 
 def load(name: str) -> dict[str, Any] | None:
@@ -50,18 +53,42 @@ def provenance(result: dict[str, Any]) -> str:
     )
 
 
+def gains(result: dict[str, Any], full: dict[str, Any]) -> dict[str, list[float]]:
+    """Gains over the twins of another result, set by set."""
+    twins = {(r["set"], r["seed"]): r["twin_value"] for r in full["results"]}
+    table: dict[str, list[float]] = {}
+    for row in result["results"]:
+        gain = 1 - row["value"] / twins[row["set"], row["seed"]]
+        table.setdefault(row["set"], []).append(gain)
+    return table
+
+
+def measured() -> dict[str, Any]:
+    """What corpora were worth, for `atomprint corpus list`: by kind of source."""
+    full = load("main_job")
+    found: dict[str, Any] = {}
+    for kind, result in (
+        ("embedded", load("corpus_generated")),
+        ("materials_project", load("corpus_real")),
+    ):
+        if full is None or result is None:
+            continue
+        table = gains(result, full)
+        sets = {name: round(sum(values) / len(values), 4) for name, values in table.items()}
+        found[kind] = {
+            "gain": round(sum(sets.values()) / len(sets), 4),
+            "sets": sets,
+            "n_corpus": result["corpus"]["n_crystals"],
+            "n_labels": result["n_labels"],
+            "n_seeds": len({row["seed"] for row in result["results"]}),
+            "corpus": result["corpus"]["from"],
+        }
+    return found
+
+
 def corpora_table(real: dict[str, Any], made: dict[str, Any], full: dict[str, Any]) -> str:
     """How much of the gain a generated corpus keeps, against a real one of the same size."""
-    twins = {(r["set"], r["seed"]): r["twin_value"] for r in full["results"]}
-
-    def gains(result: dict[str, Any]) -> dict[str, list[float]]:
-        table: dict[str, list[float]] = {}
-        for row in result["results"]:
-            gain = 1 - row["value"] / twins[row["set"], row["seed"]]
-            table.setdefault(row["set"], []).append(gain)
-        return table
-
-    ours, theirs = gains(made), gains(real)
+    ours, theirs = gains(made, full), gains(real, full)
     lines = [
         f"| set | {real['corpus']['n_crystals']:,} real crystals "
         f"| {made['corpus']['n_crystals']:,} generated | kept |",
@@ -152,7 +179,7 @@ def with_table(readme: str) -> str:
 
 
 def main() -> int:
-    """Write both files, or with ``--check`` say whether they are up to date."""
+    """Write the files, or with ``--check`` say whether they are up to date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
@@ -160,6 +187,7 @@ def main() -> int:
     wanted = {
         ROOT / "docs" / "results.md": page(),
         readme: with_table(readme.read_text(encoding="utf-8")),
+        MEASURED: json.dumps(measured(), indent=1) + "\n",
     }
     stale = [p for p, text in wanted.items() if not p.is_file() or p.read_text("utf-8") != text]
     if arguments.check:

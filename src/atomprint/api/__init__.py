@@ -7,7 +7,13 @@ nothing prints. ``progress`` is called as ``progress(stage, done, total, numbers
 from atomprint.api.applying import embed, predict
 from atomprint.api.catalogue import checkpoints, download_task, tasks
 from atomprint.api.columns import Columns
-from atomprint.api.corpora import fetch_corpus, source_settings
+from atomprint.api.corpora import (
+    build_corpus,
+    corpora,
+    fetch_corpus,
+    source_settings,
+    suggest_corpus,
+)
 from atomprint.api.finetuning import finetune, split_for_test
 from atomprint.api.fingerprinting import (
     Kinds,
@@ -34,7 +40,9 @@ __all__ = [
     "PathInput",
     "PretrainConfig",
     "Progress",
+    "build_corpus",
     "checkpoints",
+    "corpora",
     "coverage",
     "demo",
     "download_task",
@@ -56,5 +64,6 @@ __all__ = [
     "report",
     "source_settings",
     "split_for_test",
+    "suggest_corpus",
     "tasks",
 ]

@@ -1,14 +1,22 @@
-"""Verbs that get corpora: fetch one, list what there is."""
+"""Verbs that get corpora: list what there is, fetch, choose, build."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from atomprint.api.inputs import PathInput, Progress
+from atomprint.api.inputs import Data, PathInput, Progress, read_data
+from atomprint.api.settings import load_settings
+from atomprint.data.store import Store, is_store
 from atomprint.ground.errors import UsageError
+from atomprint.structures.crystal import Crystal
 
 if TYPE_CHECKING:
+    from atomprint.data.building import Built, MixSettings
     from atomprint.data.sources import SourceBase
+    from atomprint.data.sources.catalogue import Listed
     from atomprint.data.sources.fetch import Fetched
+    from atomprint.evaluation.corpus_choice import Suggestion
 
 
 def source_settings(kind: str, values: Mapping[str, Any] | None = None) -> "SourceBase":
@@ -90,3 +98,133 @@ def fetch_corpus(
         Web(per_second=chosen.per_second, tell=tell), progress=download, workers=workers
     )
     return fetch(chosen, out, n, around, count)
+
+
+def corpora() -> "list[Listed]":
+    """List where crystals can be had: what each source has, on what terms, and its worth."""
+    from atomprint.data.sources.catalogue import catalogue
+
+    return catalogue()
+
+
+def build_corpus(
+    mix: "MixSettings | PathInput",
+    n: int,
+    out: PathInput,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> "Built":
+    """Build a corpus of several parts; the same call goes on after an interruption.
+
+    Parameters
+    ----------
+    mix
+        What it is made of, or a YAML file that says so.
+    n
+        Crystals in all.
+    out
+        The store's folder.
+    workers
+        Parts that are gathered at once, and processes of the generator.
+    progress
+        See the module; a stage is a part, and ``write``.
+    tell
+        Called with a sentence when a server has to be waited for.
+
+    Raises
+    ------
+    UsageError
+        For an unknown or impossible setting, or if ``out`` is a store of something else.
+    DataError
+        If a part cannot be had.
+    """
+    from atomprint.data.building import MixSettings, build
+
+    chosen = mix if isinstance(mix, MixSettings) else load_settings(MixSettings, mix)
+
+    def count(stage: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(stage, done, total, {})
+
+    return build(chosen, n, Path(out), workers=workers, tell=tell, progress=count)
+
+
+def suggest_corpus(
+    data: Data,
+    candidates: Sequence[PathInput],
+    out: PathInput | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> "Suggestion":
+    """Score corpora by how they cover one's own crystals, and propose a mix of them.
+
+    Parameters
+    ----------
+    data
+        One's own crystals; labels are not looked at.
+    candidates
+        Stores, files, or the word ``embedded``.
+    out
+        YAML file to write for :func:`build_corpus`. A store that was fetched from a source with
+        more crystals stands in it as that source.
+    seed
+        Of the choice of crystals that are looked at.
+    progress
+        See the module.
+
+    Raises
+    ------
+    UsageError
+        If there is no candidate, or the file cannot be written.
+    DataError
+        If something cannot be read, or a candidate has too few crystals.
+    """
+    from atomprint.evaluation.corpus_choice import suggest
+
+    def read(one: Data) -> Sequence[Crystal]:
+        if is_store(one):
+            return Store(cast("PathInput", one))
+        return read_data(one, None, False, progress).crystals
+
+    def count(stage: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(stage, done, total, {})
+
+    own = read(data)
+    found = suggest(own, {str(one): read(one) for one in candidates}, seed, count)
+    if out is not None:
+        weights = {one.name: one.weight for one in found.candidates if one.weight}
+        _write_mix(Path(out), weights, found.sentence)
+    return found
+
+
+def _write_mix(path: Path, weights: Mapping[str, float], sentence: str) -> None:
+    import yaml
+
+    parts: dict[str, dict[str, Any]] = {}
+    for name, weight in weights.items():
+        short = Path(name).name.partition(".")[0] or "part"
+        while short in parts:
+            short += "-too"
+        source = _source_of(Path(name))
+        place = {"path": name} if source is None else {"source": source}
+        parts[short] = {"weight": round(weight, 3), **place}
+    text = yaml.safe_dump({"parts": parts}, sort_keys=False, allow_unicode=True)
+    try:
+        path.write_text(f"# {sentence}\n{text}", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _source_of(store: Path) -> dict[str, Any] | None:
+    """Settings of the source that a store is a part of; None where it is all there is."""
+    from atomprint.data.sources.fetch import SETTINGS
+
+    try:
+        about = json.loads((store / SETTINGS).read_text(encoding="utf-8"))
+        return None if about["exhausted"] else dict(about["settings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

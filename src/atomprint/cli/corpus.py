@@ -1,18 +1,20 @@
 """Commands that get corpora."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from atomprint.cli.errors import Interrupted
-from atomprint.cli.options import Json, parse_settings
+from atomprint.cli.options import Json, Seed, check_file, parse_settings
 from atomprint.cli.output import (
     listed,
     note,
     note_problems,
     print_json,
     print_places,
+    print_table,
     stdout_for_the_answer,
 )
 from atomprint.cli.progress import Bars
@@ -109,3 +111,155 @@ def fetch(
     for part in store.provenance:
         places |= {"from": part.source, "licence": part.licence, "cite": part.citation}
     print_places(places)
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List where crystals can be had: how many, of what kinds, on what terms, and their worth.
+
+    The worth is how much lower errors were after pre-training on them than from scratch.
+    """
+    with stdout_for_the_answer():
+        from atomprint import api
+
+        found = api.corpora()
+    if json:
+        print_json(
+            {
+                "corpora": [
+                    {
+                        "kind": one.kind,
+                        **asdict(one.card),
+                        "measured": one.measured.model_dump() if one.measured else None,
+                    }
+                    for one in found
+                ]
+            }
+        )
+        return
+    for one in found:
+        worth = "not measured"
+        if (known := one.measured) is not None:
+            worth = (
+                f"{known.gain:.0%} lower errors than from scratch ({known.n_corpus:,} crystals; "
+                f"{known.n_labels} labels, mean of {len(known.sets)} properties)"
+            )
+        print(one.kind)
+        places = {
+            "  holds": one.card.domain,
+            "  size": one.card.size,
+            "  licence": one.card.licence,
+            "  worth": worth,
+            "  needs": one.card.needs or "a network",
+        }
+        print_places(places)
+    note("get one with: atomprint corpus fetch KIND --n N --out STORE")
+
+
+@app.command()
+def build(
+    mix: Annotated[Path, typer.Argument(metavar="MIX.yaml", help="The parts.", show_default=False)],
+    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Crystals in all.")],
+    out: StoreOut,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Parts at once, and generating processes.")
+    ] = 1,
+    json: Json = False,
+) -> None:
+    """Build a corpus of several parts in one store, with the licence and citation of each.
+
+    A part is a store, a file, a source or the generator, with a weight. Interrupted, the same
+    command goes on where it stood, to the same store.
+    """
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint import api
+
+        try:
+            built = api.build_corpus(mix, n, out, workers=workers, progress=bars, tell=note)
+        except KeyboardInterrupt:
+            raise Interrupted(GOES_ON) from None
+    store = built.store
+    for part in built.parts:
+        if part.taken < part.asked:
+            note(f"{part.name}: has {part.taken:,} crystals, its share would be {part.asked:,}")
+    if json:
+        print_json(
+            {
+                "out": out,
+                "crystals": len(store),
+                "resumed": built.resumed,
+                "parts": [
+                    {
+                        "name": part.name,
+                        "asked": part.asked,
+                        "taken": part.taken,
+                        "provenance": [one.model_dump() for one in part.provenance],
+                    }
+                    for part in built.parts
+                ],
+                "hash": store.hash(),
+            }
+        )
+        return
+    print_places({"written": out, "holds": f"{len(store):,} crystals"})
+    rows = [
+        [
+            part.name,
+            f"{part.taken:,}",
+            "; ".join(dict.fromkeys(one.licence or "not stated" for one in part.provenance))
+            or "not stated",
+        ]
+        for part in built.parts
+    ]
+    print_table(["part", "crystals", "licence"], rows)
+
+
+@app.command()
+def suggest(
+    candidates: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CORPUS...", help="Stores, files, or the word embedded.", show_default=False
+        ),
+    ],
+    for_: Annotated[
+        str, typer.Option("--for", metavar="PATH", help="Your own crystals.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="MIX.yaml", help="The mix, for corpus build.")
+    ] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Say which corpora lie near your crystals, and propose a mix of them.
+
+    Near in fingerprints, compositions and densities. Near is not the same as useful: train a twin.
+    """
+    if out is not None:
+        check_file(out, ".yaml", ".yml")
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint import api
+
+        found = api.suggest_corpus(for_, candidates, out, seed=seed, progress=bars)
+    if json:
+        print_json({**asdict(found), "sentence": found.sentence, "out": out})
+        return
+    print(found.sentence)
+    print_table(
+        ["corpus", "crystals", "covers", "nearest to", "distance", "weight"],
+        [
+            [
+                one.name,
+                f"{one.n_crystals:,}",
+                f"{one.covered:.0%}",
+                f"{one.nearest:.0%}",
+                f"{one.distance:.2f}",
+                f"{one.weight:.2f}" if one.weight else "-",
+            ]
+            for one in found.candidates
+        ],
+    )
+    if out is not None:
+        print_places(
+            {"written": out, "build it": f"atomprint corpus build {out} --n N --out STORE"}
+        )

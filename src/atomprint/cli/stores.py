@@ -187,8 +187,9 @@ def stats(store: StorePath, json: Json = False) -> None:
         + " g/cm³",
         "elements": f"{len(elements)}: {', '.join(elements)}",
     }
-    for part in opened.provenance:
-        places["from"] = ", ".join(t for t in (part.source, part.licence, part.citation) if t)
+    for number_of_part, part in enumerate(opened.provenance, start=1):
+        name = "from" if len(opened.provenance) == 1 else f"from {number_of_part}"
+        places[name] = ", ".join(t for t in (part.source, part.licence, part.citation) if t)
     print_places(places)
     if found.labels:
         print_table(

@@ -180,17 +180,27 @@ class CoverageIndex:
                 "what is far from it"
             )
         chosen = sorted(crystals, key=lambda crystal: rank(crystal.id, 0))[:MOST]
-        rows = crystal_rows(chosen, progress)
+        return cls.from_rows(
+            crystal_rows(chosen, progress), {"n_corpus": len(crystals), **(about or {})}
+        )
+
+    @classmethod
+    def from_rows(cls, rows: Array, about: dict[str, Any] | None = None) -> "CoverageIndex":
+        """Describe a corpus by rows of :func:`crystal_rows`, ``(n, n_columns)``."""
         mean = rows.mean(0)
         spread = np.maximum(rows.std(0), FLOOR * _yardstick())
         # Columns without any spread, here and there, say nothing.
         scale = np.where(spread > 0, _column_weights() / np.where(spread > 0, spread, 1.0), 0.0)
         centred = (rows - mean) * scale
         _, _, rotation = np.linalg.svd(centred, full_matrices=False)
-        axes = rotation[: min(N_AXES, len(chosen) - 1)].T
+        axes = rotation[: min(N_AXES, len(rows) - 1)].T
         points = _project(centred, axes)
         own = np.sort(mean_distances(points, points, K, leave_one_out=True))
-        return cls(mean, scale, axes, points, own, {"n_corpus": len(crystals), **(about or {})})
+        return cls(mean, scale, axes, points, own, about or {})
+
+    def project(self, rows: Array) -> Array:
+        """Place rows of :func:`crystal_rows` where the points are, ``(n, n_axes + 1)``."""
+        return _project((rows - self.mean) * self.scale, self.axes)
 
     def measure(self, crystals: Sequence[Crystal], progress: Counter | None = None) -> Coverage:
         """How far crystals lie from the corpus.
@@ -202,8 +212,7 @@ class CoverageIndex:
         """
         if not crystals:
             raise DataError("there are no crystals to look at")
-        rows = (crystal_rows(crystals, progress) - self.mean) * self.scale
-        distances = mean_distances(_project(rows, self.axes), self.points, K)
+        distances = mean_distances(self.project(crystal_rows(crystals, progress)), self.points, K)
         n = len(self.own)
         below = np.searchsorted(self.own, distances, side="left")
         upto = np.searchsorted(self.own, distances, side="right")

@@ -41,7 +41,7 @@ class Card:
     url
         Where it is described.
     needs
-        What has to be there beside a network; empty for nothing.
+        What has to be there; empty for a network alone.
     checked
         Against what the reading of its answers was checked.
     """

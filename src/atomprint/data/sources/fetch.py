@@ -26,6 +26,9 @@ from atomprint.structures.reading.result import Problem
 DOWNLOADS = ".downloads"
 """Folder in the store for files while they are read."""
 
+SETTINGS = "source.json"
+"""File in the store with the settings of the source."""
+
 Progress = Callable[[int, int], None]
 _MOST_PROBLEMS = 20_000
 
@@ -212,5 +215,8 @@ class _Fetch:
         ]
         lines = [json.dumps(asdict(problem), ensure_ascii=False) for problem in problems]
         write_text(writer.path / QUARANTINE, "".join(f"{line}\n" for line in lines))
+        settings = self.source.model_dump(mode="json")
+        about = {"settings": settings, "exhausted": self.ended}
+        write_text(writer.path / SETTINGS, json.dumps(about, indent=1) + "\n")
         writer.describe(complete=True)
         return problems

@@ -20,6 +20,7 @@ class FilesSettings(SourceBase):
         size="any",
         licence="yours to state",
         citation="yours to state",
+        needs="nothing",
         checked="real files",
     )
 
