@@ -31,6 +31,8 @@ from atomprint.objectives import (
     ObjectiveSettings,
     Sample,
 )
+from atomprint.structures.graph import sum_by_index
+from atomprint.structures.parts import divide
 from tests.objectives.looks import (
     MODELS,
     batch,
@@ -77,6 +79,7 @@ EXEMPT = {
     ("conditioned", "order"): NOISE,
     ("conditioned", "supercell"): NOISE,
     ("distillation-relational", "supercell"): PAIRS,
+    ("distillation-relational", "parts"): "pairs of atoms of different parts count; it says so",
     ("distillation-ema", "order"): MASK,
     ("distillation-ema", "supercell"): MASK,
 }
@@ -255,10 +258,44 @@ def half(settings, model):
             raise LawBroken(f"{name} is {float(value)}, and {float(mixed[name])} in bfloat16")
 
 
+def parts(settings, model):
+    """Parts of a batch, weighed by their counts, have its losses and gradients together."""
+    backbone, objective = made(settings, model)
+    if objective.whole:
+        raise LawBroken(objective.whole)
+    weights = [w for w in [*backbone.parameters(), *objective.parameters()] if w.requires_grad]
+
+    def looked(given, part):
+        mixture = Mixture([objective], "fixed")
+        view = mixture._look(backbone, *batch(given, objective), 5, 0.0, part)
+        found = objective.losses(view)
+        counts = {k: float(n) for k, n in objective.counts(view).items()}
+        return {k: found[k] for k in objective.terms}, {k: counts[k] for k in objective.terms}
+
+    # One without labels, so that parts know different numbers of them.
+    given = [*crystals()[:3], *crystals(labelled=False)[3:], *crystals()[:1]]
+    sizes = [c.n_atoms for c in given]
+    divided = [divide(sizes, [1.0] * len(given), part, 2) for part in (0, 1)]
+    each = [looked([given[i] for i in places], part) for part, places in divided]
+    whole, _ = looked(given, None)
+    for name, loss in whole.items():
+        total = sum(counts[name] for _, counts in each)
+        together = sum(found[name] * counts[name] / max(1, total) for found, counts in each)
+        close(float(together), float(loss), f"{name} of parts")
+        slopes = [
+            torch.autograd.grad(one, weights, retain_graph=True, materialize_grads=True)
+            for one in (together, loss)
+        ]
+        for one, other in zip(*slopes, strict=True):
+            if not torch.allclose(one, other, rtol=1e-6, atol=1e-9):
+                raise LawBroken(f"the gradient of {name} is not that of parts")
+
+
 LAWS = {
     law.__name__: law
     for law in (
-        terms, rotation, order, supercell, seed, state, unlabelled, watched, untouched, half
+        terms, rotation, order, supercell, seed, state, unlabelled, watched, untouched, half,
+        parts,
     )
 }  # fmt: skip
 
@@ -316,11 +353,16 @@ class Sound(Objective):
         self.scale.copy_(torch.cat([s.graph.distances for s in samples]).mean())
 
     def wanted(self, view):
-        return view.graph.distances.mean() / self.scale
+        graph = view.graph
+        total = sum_by_index(graph.distances, graph.center_index, graph.n_atoms)
+        return total / torch.bincount(graph.center_index, minlength=graph.n_atoms) / self.scale
+
+    def counts(self, view):
+        return dict.fromkeys(self.terms, view.graph.n_atoms)
 
     def losses(self, view):
-        gap = self.head(view.features.scalars).mean() - self.wanted(view)
-        return self.change(view, gap.abs())
+        gap = self.head(view.features.scalars)[:, 0] - self.wanted(view)
+        return self.change(view, gap.abs().mean())
 
     def change(self, view, loss):
         return {"distance": loss}
@@ -416,11 +458,18 @@ class Half(Sound):
         return {"distance": loss + gap.abs()}
 
 
+class Parts(Sound):
+    """A mean over atoms that says it is one over crystals."""
+
+    def counts(self, view):
+        return {"distance": view.graph.n_crystals}
+
+
 BROKEN = {
     c.__name__: c
     for c in (
         TermsMissing, TermsShape, TermsDetached, TermsIdle, Rotation, Order, Supercell, Seed,
-        SeedDraws, SeedNumpy, State, Unlabelled, Watched, Untouched, Half,
+        SeedDraws, SeedNumpy, State, Unlabelled, Watched, Untouched, Half, Parts,
     )
 }  # fmt: skip
 

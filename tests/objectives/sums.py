@@ -24,6 +24,9 @@ class Sum(Objective):
         self.terms = tuple(f"t{i}" for i in range(len(scales)))
         self.targets = targets or [0.0] * len(scales)
 
+    def counts(self, view):
+        return dict.fromkeys(self.terms, view.graph.n_atoms)
+
     def losses(self, view):
         means = view.features.scalars.mean(0)
         return {

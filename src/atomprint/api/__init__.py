@@ -24,7 +24,13 @@ from atomprint.api.fingerprinting import (
 )
 from atomprint.api.inputs import EMBEDDED, Data, PathInput, Progress
 from atomprint.api.judging import coverage, demo, evaluate, plan_evaluation, report
-from atomprint.api.pretraining import Mixture, PretrainConfig, load_config, pretrain
+from atomprint.api.pretraining import (
+    Mixture,
+    PretrainConfig,
+    load_config,
+    pretrain,
+    settings_of_run,
+)
 from atomprint.api.settings import load_settings
 from atomprint.data.inspect import inspect
 from atomprint.data.mixing import Corpus
@@ -62,6 +68,7 @@ __all__ = [
     "pretrain",
     "read_crystals",
     "report",
+    "settings_of_run",
     "source_settings",
     "split_for_test",
     "suggest_corpus",

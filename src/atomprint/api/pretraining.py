@@ -12,6 +12,7 @@ from atomprint.api.settings import load_settings
 from atomprint.data.mixing import Corpus
 from atomprint.data.selection import Measured, pick, sizes_of
 from atomprint.data.store import Store, is_store
+from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import validate
 from atomprint.structures.crystal import Crystal
@@ -19,6 +20,7 @@ from atomprint.structures.reading import Problem
 from atomprint.training.checkpoint import load_model
 from atomprint.training.pretrain import PretrainResult, PretrainSettings
 from atomprint.training.pretrain import pretrain as run_pretraining
+from atomprint.training.processes import is_first
 
 Mixture = Mapping[str, float | Corpus | Sequence[Crystal]]
 """Corpora that are mixed: a path and its weight, or a name and crystals or a :class:`Corpus`."""
@@ -64,6 +66,7 @@ def pretrain(
     resume: PathInput | None = None,
     seed: int | None = None,
     device: str | None = None,
+    devices: int | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> PretrainResult:
@@ -87,25 +90,29 @@ def pretrain(
         ``key=value`` pairs over the file, keys with dots: ``loop.n_steps=2000``.
     resume
         A run folder to continue with its own settings, to the same weights as without a stop.
-    seed, device
-        Shorthands for ``loop.seed`` and ``loop.device``.
+    seed, device, devices
+        Shorthands for ``loop.seed``, ``loop.device`` and ``loop.devices``. A resumed run keeps seed
+        and device, and may have another number of processes.
     strict
         Refuse if anything was left out on reading.
     progress
         See the module.
     """
     if resume is not None:
-        given = (out, source, config, settings)
-        if any(one is not None for one in given) or overrides:
+        others = (out, source, config, settings)
+        if any(one is not None for one in others) or overrides:
             raise UsageError("a resumed run keeps its own folder and settings; give only resume")
         folder = Path(resume)
-        chosen = _settings_of_run(folder)
+        chosen = settings_of_run(folder)
+        # However many processes there were: now there are as many as were started now.
+        loop = chosen.loop.model_copy(update={"devices": devices or 1})
+        chosen = chosen.model_copy(update={"loop": loop})
         data = data if data is not None else chosen.data
     else:
         chosen = settings or load_config(config, overrides)
-        updates = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
-        if updates:
-            chosen = chosen.model_copy(update={"loop": chosen.loop.model_copy(update=updates)})
+        given = (("seed", seed), ("device", device), ("devices", devices))
+        updates = {name: value for name, value in given if value is not None}
+        chosen = chosen.model_copy(update={"loop": chosen.loop.model_copy(update=updates)})
         data = data if data is not None else chosen.data
         if isinstance(data, str | Path):
             chosen = chosen.model_copy(update={"data": str(data)})
@@ -139,7 +146,7 @@ def pretrain(
         corpora, chosen, folder, resume=resume is not None, start=start, progress=count, notes=notes
     )
     outcome.problems.extend(problems)
-    if folder is not None:
+    if folder is not None and is_first():
         from atomprint.evaluation.corpus_index import write_index
 
         write_index(corpora, folder)
@@ -190,11 +197,16 @@ def load_config(config: PathInput | None, overrides: Sequence[str] = ()) -> Pret
     return load_settings(PretrainConfig, config, overrides)
 
 
-def _settings_of_run(folder: Path) -> PretrainConfig:
-    import json
+def settings_of_run(folder: Path) -> PretrainConfig:
+    """Read the settings that a run was started with.
 
+    Raises
+    ------
+    UsageError
+        If there is no run.
+    """
     try:
-        described = json.loads((folder / "run.json").read_text(encoding="utf-8"))["settings"]
+        described = json_of((folder / "run.json").read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError):
         raise UsageError(
             f"{folder}: there is no run to resume here (no readable run.json)"

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from atomprint.api.inputs import PathInput
+from atomprint.ground.documents import yaml_of
 from atomprint.ground.errors import UsageError
 from atomprint.ground.settings import Settings, validate
 
@@ -28,12 +27,11 @@ def load_settings(
     if config is not None:
         where = str(config)
         try:
-            loaded = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+            loaded = yaml_of(Path(config).read_text(encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"{config}: cannot be read ({error.strerror})") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            first = str(error).replace("\n", " ")
-            raise UsageError(f"{config}: not YAML ({first})") from None
+        except ValueError as error:
+            raise UsageError(f"{config}: not YAML ({error})") from None
         if loaded is not None and not isinstance(loaded, dict):
             raise UsageError(f"{config}: settings are key: value lines, this is something else")
         values = loaded or {}
@@ -48,7 +46,7 @@ def load_settings(
             if not isinstance(place, dict):
                 raise UsageError(f"{override!r}: {parent!r} is a value, not a group of settings")
         try:
-            place[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            place[last] = yaml_of(text)
+        except ValueError:
             raise UsageError(f"{override!r}: the value is not YAML") from None
     return validate(model, values, where)

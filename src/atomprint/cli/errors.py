@@ -74,7 +74,8 @@ def _sentence(error: Exception) -> tuple[str, int]:
 
 
 def _say(text: str, status: int) -> int:
-    print(f"atomprint: {' '.join(text.split())}", file=sys.stderr)
+    if text:
+        print(f"atomprint: {' '.join(text.split())}", file=sys.stderr)
     return status
 
 

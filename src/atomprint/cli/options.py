@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from atomprint.ground.documents import yaml_of
 from atomprint.ground.errors import UsageError
 
 PATH_HELP = "File, folder, quoted pattern or archive (.tar.gz, .zip) of crystals."
@@ -41,8 +42,6 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
     UsageError
         If a word is no such pair.
     """
-    import yaml
-
     values: dict[str, Any] = {}
     for word in words:
         key, sign, text = word.partition("=")
@@ -55,8 +54,8 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
             if not isinstance(place, dict):
                 raise UsageError(f"{word!r}: {parent!r} is a value, not a group of settings")
         try:
-            place[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            place[last] = yaml_of(text)
+        except ValueError:
             raise UsageError(f"{word!r}: the value is not YAML") from None
     return values
 

@@ -2,12 +2,14 @@
 
 import signal
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from atomprint.cli.errors import Interrupted
+from atomprint.cli.launch import launch
 from atomprint.cli.options import PATH_HELP, Device, Json, Labels, Seed, Strict, check_folder
 from atomprint.cli.output import (
     listed,
@@ -21,6 +23,8 @@ from atomprint.cli.output import (
 from atomprint.cli.progress import Bars
 from atomprint.cli.results import print_results
 from atomprint.ground.errors import UsageError
+from atomprint.ground.launches import launched
+from atomprint.ground.processes import stop_with_launcher
 
 Words = Annotated[
     list[str] | None,
@@ -54,6 +58,15 @@ def pretrain(
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Processes that share every batch, one a device of this machine. Results do not "
+            "depend on it; a resumed run may have another number.",
+        ),
+    ] = None,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -67,36 +80,45 @@ def pretrain(
         raise UsageError("a resumed run goes on with its own network; leave out --from")
     if resume is not None and (seed is not None or device is not None):
         raise UsageError("a resumed run keeps its seed and device; leave out --seed and --device")
-    if out is not None:
+    if resume is not None and (config is not None or overrides):
+        raise UsageError("a resumed run keeps its own settings; leave out files and key=value")
+    stop_with_launcher()
+    beside = launched()
+    first = beside is None or beside.rank == 0
+    if out is not None and first:
         check_folder(out)
-    with Bars() as bars, stdout_for_the_answer():
+    result = None
+    with Bars() if first else nullcontext() as bars, stdout_for_the_answer():
         from atomprint import api
 
-        settings = None
-        if resume is None:
-            settings = api.load_config(config, overrides)
-            if out is None and settings.out is None:
-                raise UsageError("there is nowhere to write: give --out RUN, or out: in the file")
-        elif config is not None or overrides:
-            raise UsageError("a resumed run keeps its own settings; leave out files and key=value")
-        folder = resume or out or Path(str(settings.out if settings else ""))
-        if resume is None:
+        settings = api.settings_of_run(resume) if resume else api.load_config(config, overrides)
+        if resume is None and out is None and settings.out is None:
+            raise UsageError("there is nowhere to write: give --out RUN, or out: in the file")
+        folder = resume or out or Path(str(settings.out))
+        if resume is None and first:
             check_folder(folder)
-        try:
-            result = api.pretrain(
-                data,
-                out,
-                source=source,
-                settings=settings,
-                resume=resume,
-                seed=seed,
-                device=device,
-                strict=strict,
-                progress=bars,
-            )
-        except KeyboardInterrupt as stop:
-            status = 128 + int(getattr(stop, "signal", signal.SIGINT))
-            raise Interrupted(_how_to_resume(folder), status) from None
+        n_processes = devices or settings.loop.devices
+        if beside is not None or n_processes == 1:
+            try:
+                result = api.pretrain(
+                    data,
+                    out,
+                    source=source,
+                    settings=None if resume else settings,
+                    resume=resume,
+                    seed=seed,
+                    device=device,
+                    devices=devices,
+                    strict=strict,
+                    progress=bars,
+                )
+            except KeyboardInterrupt as stop:
+                status = 128 + int(getattr(stop, "signal", signal.SIGINT))
+                raise Interrupted(_how_to_resume(folder) if first else "", status) from None
+    if result is None:
+        raise typer.Exit(launch(n_processes, lambda how: _how_to_resume(folder, how)))
+    if not first:
+        return
     note_problems(result.problems)
     if result.n_left_out:
         note(f"{result.n_left_out:,} crystals are larger than a batch and were not trained on")
@@ -128,15 +150,15 @@ def pretrain(
     )
 
 
-def _how_to_resume(folder: Path) -> str:
+def _how_to_resume(folder: Path, how: str = "interrupted") -> str:
     if (folder / "state.safetensors").is_file():
-        return f"interrupted; continue with: atomprint pretrain --resume {folder}"
+        return f"{how}; continue with: atomprint pretrain --resume {folder}"
     if (folder / "run.json").is_file():
         return (
-            "interrupted before the first checkpoint; start over with: "
+            f"{how} before the first checkpoint; start over with: "
             f"atomprint pretrain --resume {folder}"
         )
-    return "interrupted before training began; nothing was written"
+    return f"{how} before training began; nothing was written"
 
 
 def _last(history: Sequence[dict[str, float]], name: str) -> float | None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from atomprint.data.grouping import By, groups_of
 from atomprint.data.splits import rank
+from atomprint.ground.documents import json_of
 from atomprint.ground.elements import symbols
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
@@ -184,7 +185,7 @@ def read_divisions(
     """
     where = os.fspath(path)
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json_of(Path(path).read_text(encoding="utf-8"))
         splits = [
             {"name": str(s["name"]), "train": list(s["train"]), "test": list(s["test"])}
             for s in content["splits"]

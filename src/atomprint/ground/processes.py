@@ -1,8 +1,28 @@
 """Processes that end with the one that started them."""
 
 import os
+import signal
 import threading
 from multiprocessing import parent_process
+
+WATCHES_STDIN = "ATOMPRINT_WATCHES_STDIN"
+"""Environment variable of processes whose standard input closes when their launcher ends."""
+
+
+def stop_with_launcher() -> None:
+    """Ask this process to stop, as SIGTERM does, when what started it has ended, however.
+
+    Nothing happens where nobody has said that standard input tells.
+    """
+    if not os.environ.pop(WATCHES_STDIN, ""):
+        return
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="stop-with-launcher").start()
 
 
 def end_with_parent() -> None:

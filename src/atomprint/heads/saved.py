@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import atomprint
+from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import validate
 from atomprint.heads.model import Model, ModelSettings
@@ -92,7 +93,7 @@ def load_model(folder: Path) -> tuple[Model, ModelInfo]:
         )
         raise UsageError(f"{folder}: there is no atomprint model here (no model.json); {hint}")
     try:
-        described = json.loads(meta.read_text(encoding="utf-8"))
+        described = json_of(meta.read_text(encoding="utf-8"))
         described = _upgrade(described, meta)
         settings = validate(ModelSettings, described["settings"], str(meta))
         targets = [validate(Target, t, str(meta)) for t in described["targets"]]

@@ -11,6 +11,7 @@ from atomprint.backbones.base import AtomFeatures, Backbone
 from atomprint.ground.settings import Settings
 from atomprint.heads.target import Target
 from atomprint.structures.graph import GraphBatch
+from atomprint.structures.parts import Part
 from atomprint.structures.perturb import PerturbSettings
 
 
@@ -84,6 +85,9 @@ class View:
         Of random choices in this step.
     progress
         Part of the run that is done, 0 to 1.
+    part
+        Where ``graph`` stands in the step's batch, if several processes share it. What is drawn at
+        random is drawn for the whole batch, so that it is the same whatever their number.
     """
 
     graph: GraphBatch
@@ -96,6 +100,12 @@ class View:
     strain: Tensor | None = None
     seed: int = 0
     progress: float = 0.0
+    part: Part | None = None
+
+    @property
+    def place(self) -> Part:
+        """The part, also where it is the whole batch."""
+        return self.part or Part(1, self.graph.n_crystals, self.graph.n_atoms)
 
 
 class Objective(nn.Module, ABC):
@@ -120,6 +130,9 @@ class Objective(nn.Module, ABC):
         Whether gradients of its losses reach the network by looks of its own.
     judges
         Whether a lower loss speaks for a network: not where targets come from the network itself.
+    whole
+        Why its losses need the whole batch at once, so that processes cannot share it; empty: they
+        are means over atoms or crystals.
     """
 
     settings: ObjectiveSettings
@@ -131,12 +144,20 @@ class Objective(nn.Module, ABC):
     differentiates: bool = False
     looks_again: bool = False
     judges: bool = True
+    whole: str = ""
 
     def fit(self, samples: Sequence[Sample]) -> None:
         """Fit statistics (scales of targets) on crystals of the corpus."""
 
     def follow(self, backbone: Backbone) -> None:
         """Look at the network before a training step."""
+
+    @abstractmethod
+    def counts(self, view: View) -> dict[str, Tensor | int]:
+        """Over how many atoms or crystals of the view each term's loss is a mean.
+
+        Processes that share a batch weigh their losses by it: a mean of means is not the mean.
+        """
 
     @abstractmethod
     def losses(self, view: View) -> dict[str, Tensor]:

@@ -179,13 +179,18 @@ class ConditionedObjective(Objective):
         found: Tensor = self.head(second)
         return found
 
+    def counts(self, view: View) -> dict[str, Tensor | int]:
+        """Atoms."""
+        return {"noise": view.graph.n_atoms}
+
     def losses(self, view: View) -> dict[str, Tensor]:
         """Mean square of what is left of the noise, in units of its spread."""
         graph = view.graph
         if self.settings.noise > 0:
             generator = torch.Generator().manual_seed(view.seed + _NOISE)
-            drawn = torch.randn(graph.n_atoms, 3, generator=generator)
-            wanted = center(drawn.to(graph.device, graph.dtype), graph)
+            drawn = torch.randn(view.place.n_atoms, 3, generator=generator)
+            drawn = view.place.of_atoms(drawn.to(graph.device, graph.dtype))
+            wanted = center(drawn, graph)
             clean, noised = None, graph.positions + self.spread * wanted
         else:
             wanted = center(view.labels[DISPLACEMENT], graph)
@@ -194,7 +199,8 @@ class ConditionedObjective(Objective):
         kept = torch.ones(graph.n_crystals, dtype=torch.bool)
         if self.training and self.settings.drop > 0:
             generator = torch.Generator().manual_seed(view.seed + _DROP)
-            kept = torch.rand(graph.n_crystals, generator=generator) >= self.settings.drop
+            drawn = torch.rand(view.place.n_crystals, generator=generator)
+            kept = view.place.of_crystals(drawn.to(graph.device)) >= self.settings.drop
         found = self.predict(view, clean, noised, kept.to(graph.device))
         return {"noise": nn.functional.mse_loss(found, wanted)}
 

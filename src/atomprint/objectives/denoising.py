@@ -110,6 +110,10 @@ class DenoisingObjective(Objective):
             found["strain"] = self.strain(view.features, view.seen)
         return found
 
+    def counts(self, view: View) -> dict[str, Tensor | int]:
+        """Atoms of displacements, crystals of strains."""
+        return {"displacement": view.graph.n_atoms, "strain": view.graph.n_crystals}
+
     def losses(self, view: View) -> dict[str, Tensor]:
         """Mean squares of what is left of displacement and strain, in units of the scales."""
         displacement = view.labels[DISPLACEMENT]

@@ -113,7 +113,8 @@ class DistillationObjective(Objective):
     arXiv 1412.6550); the relational loss compares atoms with atoms on either side and needs none.
     With a running mean as the teacher ``spread`` is logged beside the losses: the standard
     deviation over the batch's atoms of what the student predicts, averaged over features. Towards 0
-    the two have agreed on saying the same of every atom.
+    the two have agreed on saying the same of every atom. Where processes share a batch it is the
+    mean of what each finds among its own atoms.
 
     Parameters
     ----------
@@ -136,6 +137,8 @@ class DistillationObjective(Objective):
         self.cutoff, self.labels = self.teacher.cutoff, self.teacher.labels
         self.hides, self.hides_in = settings.hidden, settings.crystals
         self.judges = settings.teacher.kind != "ema"
+        if "relational" in settings.loss:
+            self.whole = "distillation with loss: relational compares atoms of the whole batch"
         several = len(settings.layers) > 1
         self.terms = tuple(
             f"{loss}@{layer}" if several else loss
@@ -157,14 +160,19 @@ class DistillationObjective(Objective):
         """Let the teacher follow."""
         self.teacher.follow(backbone)
 
+    def counts(self, view: View) -> dict[str, Tensor | int]:
+        """Atoms that have features of the teacher and are asked for."""
+        return dict.fromkeys(self.terms, self._known(view).sum())
+
+    def _known(self, view: View) -> Tensor:
+        known = self.teacher.known(view.graph, view.labels)
+        return known & view.hidden if self.settings.atoms == "hidden" else known
+
     def losses(self, view: View) -> dict[str, Tensor]:
         """Mean losses over the atoms that have features of the teacher."""
         settings = self.settings
         wanted = self.teacher(view.graph, view.labels).float()
-        known = torch.isfinite(wanted).all(1)
-        if settings.atoms == "hidden":
-            known = known & view.hidden
-        rows = torch.nonzero(known).squeeze(1)
+        rows = torch.nonzero(self._known(view)).squeeze(1)
         wanted = wanted[rows].clamp(-settings.clip, settings.clip)
         terms = iter(self.terms)
         found: dict[str, Tensor] = {}

@@ -139,6 +139,14 @@ class FingerprintObjective(Objective):
         for name, scale in zip(self.terms, self._scales(), strict=True):
             scale.fit(torch.cat(rows[name]))
 
+    def counts(self, view: View) -> dict[str, Tensor | int]:
+        """Atoms or crystals, as the fingerprint is."""
+        sizes = {"atom": view.graph.n_atoms, "crystal": view.graph.n_crystals}
+        return {
+            name: sizes[member.per]
+            for name, member in zip(self.terms, self._members(), strict=True)
+        }
+
     def losses(self, view: View) -> dict[str, Tensor]:
         """Mean error of each fingerprint's standardised features."""
         values = self.values(view.graph)

@@ -204,6 +204,11 @@ class ForcesObjective(Objective):
         atoms = energies + self.references[graph.numbers].to(energies.dtype)
         return sum_by_index(atoms, graph.crystal_index, graph.n_crystals)
 
+    def counts(self, view: View) -> dict[str, Tensor | int]:
+        """Known energies, forces on atoms, and stresses."""
+        labels = {term: view.labels[name] for term, name in self.names.items()}
+        return {term: torch.isfinite(values).all(-1).sum() for term, values in labels.items()}
+
     def losses(self, view: View) -> dict[str, Tensor]:
         """Mean errors of the known labels, in spreads, times their weights."""
         found = self.predict(view)

@@ -61,6 +61,10 @@ class LabelObjective(Objective):
     def _scales(self) -> list[Standardizer]:
         return [s for s in self.scales if isinstance(s, Standardizer)]
 
+    def counts(self, view: View) -> dict[str, Tensor | int]:
+        """Known labels."""
+        return {name: torch.isfinite(view.labels[name]).sum() for name in self.terms}
+
     def losses(self, view: View) -> dict[str, Tensor]:
         """Mean L1 error of the known labels, in spreads."""
         found = {}

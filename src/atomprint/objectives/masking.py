@@ -73,6 +73,10 @@ class MaskingObjective(Objective):
         if settings.properties:
             self.property = nn.Linear(model.n_hidden, len(settings.properties))
 
+    def counts(self, view: View) -> dict[str, Tensor | int]:
+        """Hidden atoms."""
+        return dict.fromkeys(self.terms, view.hidden.sum())
+
     def losses(self, view: View) -> dict[str, Tensor]:
         """Cross-entropy of the hidden elements, and mean L1 of their properties."""
         hidden = view.hidden

@@ -11,6 +11,7 @@ from atomprint.ground.errors import UsageError
 from atomprint.heads.target import Target
 from atomprint.objectives.base import Objective, Sample, View
 from atomprint.structures.graph import GraphBatch
+from atomprint.structures.parts import Part
 
 TaskWeights = Literal["uncertainty", "fixed", "balance"]
 
@@ -78,6 +79,11 @@ class Mixture(nn.Module):
         return frozenset(name for names, m in pairs if m.judges for name in names)
 
     @property
+    def whole(self) -> str:
+        """Why processes cannot share a batch; empty where they can."""
+        return next((m.whole for m in self._objectives() if m.whole), "")
+
+    @property
     def cutoff(self) -> float:
         """What targets need of the graph, Å."""
         return max(m.cutoff for m in self._objectives())
@@ -103,8 +109,12 @@ class Mixture(nn.Module):
         labels: dict[str, Tensor],
         seed: int = 0,
         progress: float = 0.0,
+        part: Part | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighed loss of a batch, and each term's own loss for the log.
+
+        Of a part of a batch both are what it adds to those of the whole: summed over the parts they
+        are the whole batch's.
 
         Parameters
         ----------
@@ -118,6 +128,8 @@ class Mixture(nn.Module):
             Of random choices.
         progress
             Part of the run that is done: objectives outside their part of it do not count.
+        part
+            Where the graph stands in a batch that several processes share; all must call this.
         """
         at_work = [
             (index, member)
@@ -137,42 +149,64 @@ class Mixture(nn.Module):
             if self.differentiates
             else torch.set_grad_enabled(torch.is_grad_enabled())
         ):
-            view = self._look(backbone, graph, labels, seed, progress)
+            view = self._look(backbone, graph, labels, seed, progress, part)
             found = [(index, member.losses(view)) for index, member in at_work]
-        log: dict[str, Tensor] = {}
-        places: list[int] = []
-        losses: list[Tensor] = []
-        weights: list[float] = []
         first = [0]
         for names in self.names:
             first.append(first[-1] + len(names))
+        places = [place for index, _ in found for place in range(first[index], first[index + 1])]
+        shares = self._shares(found, view, part)
+        log: dict[str, Tensor] = {}
+        losses: list[Tensor] = []
+        weights: list[float] = []
         for index, values in found:
             member = self._objectives()[index]
-            for place, (name, term) in enumerate(
-                zip(self.names[index], member.terms, strict=True), first[index]
-            ):
-                log[name] = values[term].detach()
-                places.append(place)
-                losses.append(values[term])
+            # Other numbers are shared as the first of the objective's losses is.
+            others = shares[len(losses)]
+            for name, term in zip(self.names[index], member.terms, strict=True):
+                losses.append(shares[len(losses)] * values[term])
+                log[name] = losses[-1].detach()
                 weights.append(member.settings.weight)
             for term, value in values.items():
                 if term not in member.terms:
-                    log[f"{self.prefixes[index]}/{term}"] = value.detach()
+                    log[f"{self.prefixes[index]}/{term}"] = others * value.detach()
         total = self._total(losses, places, weights, view)
         return total, log
 
+    def _shares(
+        self, found: Sequence[tuple[int, dict[str, Tensor]]], view: View, part: Part | None
+    ) -> Tensor | list[float]:
+        """What each term of this part counts in the whole batch, in their order."""
+        members = self._objectives()
+        if part is None:
+            return [1.0 for index, _ in found for _ in members[index].terms]
+        counts = [
+            values[term]
+            for index, _ in found
+            for values in [members[index].counts(view)]
+            for term in members[index].terms
+        ]
+        dtype, device = view.graph.dtype, view.graph.device
+        return part.share(
+            torch.stack([torch.as_tensor(n, dtype=dtype, device=device) for n in counts])
+        )
+
     def _look(
         self, backbone: Backbone, graph: GraphBatch, labels: dict[str, Tensor], seed: int,
-        progress: float,
+        progress: float, part: Part | None = None,
     ) -> View:  # fmt: skip
         """Hide elements, let the network look, and keep what derivatives need."""
         hidden = torch.zeros_like(graph.numbers, dtype=torch.bool)
         seen = graph
         if self.hides:
             dice = torch.Generator().manual_seed(seed)
-            hidden = (torch.rand(graph.n_atoms, generator=dice) < self.hides).to(graph.device)
-            chosen = torch.rand(graph.n_crystals, generator=dice) < self.hides_in
-            hidden &= chosen.to(graph.device)[graph.crystal_index]
+            # Drawn for the whole batch, whatever part of it is here.
+            whole = part or Part(1, graph.n_crystals, graph.n_atoms)
+            hidden = torch.rand(whole.n_atoms, generator=dice) < self.hides
+            hidden = whole.of_atoms(hidden.to(graph.device))
+            chosen = torch.rand(whole.n_crystals, generator=dice) < self.hides_in
+            chosen = whole.of_crystals(chosen.to(graph.device))
+            hidden = hidden & chosen[graph.crystal_index]
             seen = graph.with_numbers(graph.numbers.masked_fill(hidden, 0))
         positions = strain = None
         if self.differentiates:
@@ -191,7 +225,7 @@ class Mixture(nn.Module):
             vectors = None if features.vectors is None else features.vectors.clone()
             features = AtomFeatures(layers[-1], vectors, layers)
         return View(
-            graph, seen, hidden, labels, backbone, features, positions, strain, seed, progress
+            graph, seen, hidden, labels, backbone, features, positions, strain, seed, progress, part
         )
 
     def _total(
@@ -203,7 +237,9 @@ class Mixture(nn.Module):
             return (weight * losses).sum()
         if self.weighting == "uncertainty":
             widths = self.log_widths[places]
-            return (weight * (losses * torch.exp(-widths) + widths)).sum()
+            # The width itself is added once, not once a part.
+            added = widths if view.part is None else widths / view.part.n_parts
+            return (weight * (losses * torch.exp(-widths) + added)).sum()
         if self.training and torch.is_grad_enabled():
             self._measure(terms, places, view)
         norms = self.norms[places]
@@ -218,12 +254,19 @@ class Mixture(nn.Module):
         features = list(view.features.layers)
         if view.features.vectors is not None:
             features.append(view.features.vectors)
+        squares = []
         for loss, place in zip(losses, places, strict=True):
             if not self.measured[place]:
+                squares.append(loss.new_zeros(()))
                 continue
             with torch.enable_grad():
                 grads = torch.autograd.grad(loss, features, retain_graph=True, allow_unused=True)
-            norm = torch.stack([g.square().sum() for g in grads if g is not None]).sum().sqrt()
-            old = self.norms[place]
-            share = torch.where(old > 0, 1 / _BALANCE_STEPS, 1.0)
-            self.norms[place] = old + share * (norm - old)
+            squares.append(torch.stack([g.square().sum() for g in grads if g is not None]).sum())
+        # Parts have features of their own, so that the squares of the whole batch are their sum.
+        total = torch.stack(squares)
+        norms = (total if view.part is None else view.part.sum(total)).sqrt()
+        for norm, place in zip(norms, places, strict=True):
+            if self.measured[place]:
+                old = self.norms[place]
+                share = torch.where(old > 0, 1 / _BALANCE_STEPS, 1.0)
+                self.norms[place] = old + share * (norm - old)

@@ -42,6 +42,10 @@ class Teacher(nn.Module, ABC):
     def follow(self, backbone: Backbone) -> None:
         """Look at the student before a training step."""
 
+    def known(self, graph: GraphBatch, labels: dict[str, Tensor]) -> Tensor:
+        """Atoms that have features, ``(n_atoms,)`` bool."""
+        return torch.ones_like(graph.numbers, dtype=torch.bool)
+
     @abstractmethod
     def forward(self, graph: GraphBatch, labels: dict[str, Tensor]) -> Tensor:
         """Features ``(n_atoms, n_features)`` without gradient; NaN where an atom has none."""
@@ -215,6 +219,10 @@ class LabelTeacher(Teacher):
                 f"as label {self.settings.name!r}; add the label to the data or correct its name"
             )
         self.scale.fit(values)
+
+    def known(self, graph: GraphBatch, labels: dict[str, Tensor]) -> Tensor:
+        """Atoms with all their numbers."""
+        return torch.isfinite(labels[self.settings.name]).all(1)
 
     @torch.no_grad()
     def forward(self, graph: GraphBatch, labels: dict[str, Tensor]) -> Tensor:

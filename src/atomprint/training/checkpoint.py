@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.heads.saved import FORMAT, ModelInfo, load_model, save_model, write_json
 from atomprint.training.loop import Trainer, TrainState
@@ -79,7 +80,7 @@ def load_state(path: Path, trainer: Trainer) -> None:
         with safe_open(path, framework="pt") as opened:
             header = opened.metadata()
         tensors = load_file(path)
-        trainer.state = TrainState(**json.loads(header["state"]))
+        trainer.state = TrainState(**json_of(header["state"]))
         groups: dict[str, dict[str, Tensor]] = {"task": {}, "averaged": {}, "best": {}}
         optimizer: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from atomprint.data.batching import BatchStream, LabelSpec, batches_in_order
-from atomprint.ground.errors import DataError
+from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
 from atomprint.heads.model import Model, ModelSettings
 from atomprint.heads.target import Target
@@ -128,7 +128,14 @@ def finetune(
     ------
     DataError
         If a target has fewer than two labels in a part.
+    UsageError
+        If several processes are asked for.
     """
+    if settings.loop.devices > 1:
+        raise UsageError(
+            f"loop.devices is {settings.loop.devices}: fine-tuning on few labels is done by one "
+            "process; leave it out, and let atomprint evaluate --workers share many fine-tunings"
+        )
     for part, crystals in (("training", train), ("validation", valid)):
         for target in targets:
             known = sum(c.labels.get(target.name) is not None for c in crystals)
@@ -176,9 +183,8 @@ def finetune(
         trainer = Trainer(FinetuneTask(model), loop, fabric)
         specs = label_specs(model)
         stream = BatchStream(
-            train, model.cutoff, loop.batch, loop.seed, specs, settings.perturbation,
-            fabric.global_rank, fabric.world_size,
-        )  # fmt: skip
+            train, model.cutoff, loop.batch, loop.seed, specs, settings.perturbation
+        )
         judge = Judge(model, valid, specs, fabric.device)
 
         say = report_progress(n_before + index * n_steps)

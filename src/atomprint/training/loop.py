@@ -1,6 +1,7 @@
 """The loop: trains anything that can say its loss on a batch."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from atomprint.data.batching import Batch
 from atomprint.ground.errors import DataError
+from atomprint.training.processes import add_up, largest
 from atomprint.training.settings import LoopSettings
 from atomprint.training.stopping import Stopped, StopRequests
 
@@ -24,7 +26,10 @@ class Task(Protocol):
     """What the loop trains: a module that says its loss."""
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch, and numbers for the log."""
+        """Loss of a batch, and numbers for the log.
+
+        Of a part of a batch, what it adds to the whole batch's.
+        """
 
 
 @dataclass
@@ -98,7 +103,10 @@ class Trainer:
             _parameter_groups(task, settings.optimizer.weight_decay),
             lr=settings.optimizer.learning_rate,
         )
-        self.module, self.optimizer = fabric.setup(_Wrapped(task), optimizer)
+        with warnings.catch_warnings():
+            # Its new name is not in the oldest torch that serves.
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers")
+            self.module, self.optimizer = fabric.setup(_Wrapped(task), optimizer)
         self.averaged: dict[str, Tensor] = {}
         self.best_weights: dict[str, Tensor] = {}
         if settings.optimizer.ema_decay > 0:
@@ -152,6 +160,7 @@ class Trainer:
         settings, state = self.settings, self.state
         optimizer = settings.optimizer
         started = time.perf_counter() - state.seconds
+        n_parts = self.fabric.world_size
         sums: dict[str, float] = {}
         n_summed = 0
         self.task.train()
@@ -161,7 +170,8 @@ class Trainer:
                 group["lr"] = rate
             loss, log = self.module(_Carrier(batch.to(self.fabric.device)))
             self.optimizer.zero_grad()
-            self.fabric.backward(loss)
+            # Gradients of parts are averaged where they are to be added.
+            self.fabric.backward(loss * n_parts if n_parts > 1 else loss)
             self.fabric.clip_gradients(
                 self.module, self.optimizer, max_norm=optimizer.clip, error_if_nonfinite=False
             )
@@ -174,6 +184,7 @@ class Trainer:
             last = state.step == settings.n_steps
             numbers: dict[str, float] = {}
             if state.step % settings.log_every == 0 or last:
+                sums = add_up(sums, self.fabric)
                 numbers = {f"train/{k}": v / n_summed for k, v in sums.items()}
                 numbers["learning_rate"] = rate
                 if not numbers["train/loss"] < float("inf"):
@@ -195,10 +206,12 @@ class Trainer:
                 save(self)
             if stop:
                 break
-            if save is not None and requests is not None and requests.asked is not None:
+            # All processes stop after the same step, whichever of them was asked.
+            asked = largest((requests and requests.asked) or 0, self.fabric) if save else 0
+            if save is not None and asked:
                 if not last:
                     save(self)
-                raise Stopped(requests.asked, state.step)
+                raise Stopped(asked, state.step)
         return state
 
     def _average(self) -> None:

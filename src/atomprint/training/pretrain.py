@@ -1,15 +1,15 @@
 """Pre-training: from a corpus without labels to a network that knows structures."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
 
 from atomprint.data.batching import Batch, BatchStream, LabelSpec
+from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
 from atomprint.heads.model import Model, ModelSettings
@@ -25,10 +25,20 @@ from atomprint.structures.perturb import PerturbSettings
 from atomprint.training.checkpoint import ModelInfo, load_state, save_model, save_state, write_json
 from atomprint.training.corpora import Corpora, mismatch, prepare
 from atomprint.training.loop import Progress, Trainer
+from atomprint.training.processes import (
+    add_up,
+    copy_from_first,
+    launch_for,
+    tell_all,
+    told_of_losses,
+)
 from atomprint.training.run import locked, make_fabric, make_folder, record
 from atomprint.training.settings import LoopSettings, OptimizerSettings
 from atomprint.training.tasks import PretrainTask
 from atomprint.training.transfer import transfer_backbone
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 STATE = "state.safetensors"
 
@@ -138,6 +148,9 @@ def pretrain(
     notes
         Written into the run's record: where the data came from.
 
+    Several processes that a launcher started train one network: all of them call this with the
+    same arguments, and have the same result; the first one writes.
+
     Raises
     ------
     UsageError
@@ -147,11 +160,23 @@ def pretrain(
         If there is nothing to train on, or other crystals than the run to resume had.
     Stopped
         If SIGINT or SIGTERM came: the step was finished and, with ``out``, saved.
+    ProcessLost
+        If another process of the run has ended.
     """
     if resume and out is not None and not out.is_dir():
         raise UsageError(f"{out}: there is no run to resume here (no such folder)")
-    with locked(out):
-        return _pretrain(crystals, settings, out, resume, start, progress, notes)
+    fabric = make_fabric(settings.loop, out, launch_for(settings.loop.devices))
+
+    def how_to_go_on() -> str:
+        if out is None or not (out / STATE).is_file():
+            return "start the run again"
+        return f"go on from its last checkpoint: atomprint pretrain --resume {out}"
+
+    first = fabric.is_global_zero
+    with told_of_losses(fabric, how_to_go_on), locked(out if first else None):
+        return _pretrain(
+            crystals, settings, out, resume, start, progress if first else None, notes, fabric
+        )
 
 
 def _pretrain(
@@ -162,6 +187,7 @@ def _pretrain(
     start: Model | None,
     progress: Progress | None,
     notes: dict[str, Any] | None,
+    fabric: "Fabric",
 ) -> PretrainResult:
     loop = settings.loop
     torch.manual_seed(loop.seed)
@@ -177,22 +203,34 @@ def _pretrain(
         [s.build(model.backbone, settings.model) for s in settings.objectives],
         settings.task_weights,
     )
+    if fabric.world_size > 1 and objectives.whole:
+        raise UsageError(
+            f"{objectives.whole}, which {fabric.world_size} processes cannot share; train with one"
+        )
     labels = [LabelSpec(t.name, t.per, t.size) for t in objectives.labels]
     cutoff = max(model.cutoff, objectives.cutoff)
     material = prepare(crystals, cutoff, loop.batch, settings.valid_fraction, loop.seed)
     data = {**material.described, **(notes or {})}
     described = settings.model_dump(mode="json")
-    if out is not None:
+    if out is not None and (fabric.is_global_zero or resume):
         _open_run(out, described, data, resume)
+    continues = resume and out is not None and (out / STATE).is_file()
+    said = tell_all([data["hash"], continues], fabric)
+    if any(other[0] != data["hash"] for other in said):
+        raise DataError("the processes of this run read other crystals; give all the same data")
+    if any(other[1] != continues for other in said):
+        raise UsageError(
+            f"{out}: some processes of this run do not see its checkpoint; put the run folder on "
+            "a file system that all machines share"
+        )
 
-    fabric = make_fabric(loop, out)
     task = PretrainTask(model, objectives, loop.n_steps)
     trainer = Trainer(task, loop, fabric)
     stream = BatchStream(
         material.train, cutoff, loop.batch, loop.seed, labels, settings.perturbation,
         fabric.global_rank, fabric.world_size, material.mix,
     )  # fmt: skip
-    if resume and out is not None and (out / STATE).is_file():
+    if continues and out is not None:
         load_state(out / STATE, trainer)
     else:
         sample = material.sample(settings.n_standardize, loop.seed)
@@ -202,16 +240,22 @@ def _pretrain(
         batches = (perturbed.build(i, rows) for i, rows in enumerate(perturbed.epoch(0)))
         batches = (batch.to(fabric.device) for batch in batches)
         objectives.fit([Sample(batch.graph, batch.labels) for batch in batches])
+        copy_from_first(task, fabric)
         if trainer.averaged:
             trainer.averaged = {k: v.detach().clone() for k, v in task.state_dict().items()}
 
     # Perturbed like the rest, and the same every time: some objectives ask for nothing else.
     # A corpus counts there as much as in training: with its share, not with its size.
+    # Processes take turns, each a whole batch.
     watched: list[tuple[float, Batch]] = []
+    n_watched = 0
     for weight, part in zip(material.valid_weights, material.valid, strict=True):
         if part:
             still = BatchStream(part, cutoff, loop.batch, loop.seed, labels, settings.perturbation)
-            watched += [(weight, still.build(i, rows)) for i, rows in enumerate(still.epoch(0))]
+            for index, rows in enumerate(still.epoch(0)):
+                if n_watched % fabric.world_size == fabric.global_rank:
+                    watched.append((weight, still.build(index, rows)))
+                n_watched += 1
 
     def evaluate() -> dict[str, float]:
         numbers: dict[str, float] = {}
@@ -221,6 +265,7 @@ def _pretrain(
                 for name, value in log.items():
                     more = float(value) * batch.graph.n_crystals * weight
                     numbers[name] = numbers.get(name, 0.0) + more
+        numbers = add_up(numbers, fabric)
         # The plain mean over terms: learned task weights would make values of different
         # steps incomparable.
         judging = [value for name, value in numbers.items() if name in objectives.judges]
@@ -232,7 +277,7 @@ def _pretrain(
 
     state = trainer.run(
         stream.batches,
-        evaluate=evaluate if watched else None,
+        evaluate=evaluate if n_watched else None,
         save=save if out is not None else None,
         progress=progress,
     )
@@ -246,6 +291,8 @@ def _pretrain(
             out / "history.json",
             {"seconds": state.seconds, "n_steps": state.step, "rows": state.history},
         )
+    # Nobody leaves before the folder is complete.
+    tell_all(None, fabric)
     return PretrainResult(
         model.eval(), state.history, state.seconds, len(material.train), material.n_left_out
     )
@@ -258,11 +305,17 @@ def _open_run(out: Path, described: dict[str, Any], data: dict[str, Any], resume
         return
 
     try:
-        before = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        before = json_of((out / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise UsageError(f"{out}: there is no run to resume here (no readable run.json)") from None
-    if before["settings"] != described:
+    if _what_counts(before["settings"]) != _what_counts(described):
         raise UsageError(f"{out}: the run was started with other settings; resume with its own")
     reason = mismatch(before["data"], data)
     if reason is not None:
         raise DataError(f"{out}: {reason}")
+
+
+def _what_counts(described: dict[str, Any]) -> dict[str, Any]:
+    """Settings that results depend on: not the number of processes."""
+    loop = {name: value for name, value in described["loop"].items() if name != "devices"}
+    return {**described, "loop": loop}

@@ -1,6 +1,7 @@
 """Run folders: what ran, with what, on what."""
 
 import hashlib
+import logging
 import platform
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from filelock import FileLock, Timeout
 
 import atomprint
 from atomprint.ground.errors import UsageError
+from atomprint.ground.launches import Launch
 from atomprint.structures.crystal import Crystal
 from atomprint.training.checkpoint import write_json
 from atomprint.training.memory import keep_memory
+from atomprint.training.processes import environment_of
 from atomprint.training.settings import LoopSettings
 
 if TYPE_CHECKING:
@@ -145,8 +148,20 @@ def record(
     write_json(path / name, {"settings": settings, "data": data, "environment": environment()})
 
 
-def make_fabric(settings: LoopSettings, folder: Path | None) -> "Fabric":
+def make_fabric(
+    settings: LoopSettings, folder: Path | None, launch: Launch | None = None
+) -> "Fabric":
     """Return a Fabric on the device asked for, logging to CSV and TensorBoard in the folder.
+
+    Parameters
+    ----------
+    settings
+        Of the loop.
+    folder
+        Of the run; None: nothing is logged.
+    launch
+        How this process was started beside others, all of which must call this; None: it is alone,
+        whatever environment it runs in.
 
     Raises
     ------
@@ -158,20 +173,36 @@ def make_fabric(settings: LoopSettings, folder: Path | None) -> "Fabric":
     from lightning_fabric.loggers.csv_logs import CSVLogger
     from lightning_fabric.loggers.logger import Logger
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.strategy import Strategy
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     loggers: list[Logger] = []
-    if folder is not None:
+    if folder is not None and (launch is None or launch.rank == 0):
         loggers = [
             CSVLogger(folder, name="logs", flush_logs_every_n_steps=1),
             TensorBoardLogger(folder, name="logs"),
         ]
+    strategy: Strategy | str = "auto"
+    environment = LightningEnvironment() if launch is None else environment_of(launch)
+    if launch is not None:
+        # Objectives that are not at work leave their heads without gradients; statistics are
+        # fitted once, and copied then.
+        strategy = DDPStrategy(
+            cluster_environment=environment, find_unused_parameters=True, broadcast_buffers=False
+        )
+    # It would tell of every process that it has begun.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         fabric = Fabric(
             accelerator=settings.device,
-            devices=1,
+            devices=1 if launch is None else launch.n_local,
+            num_nodes=1 if launch is None else launch.n_nodes,
+            strategy=strategy,
             precision=settings.precision,
             loggers=loggers,
+            plugins=[environment] if launch is None else [],
         )
         fabric.launch()
         if fabric.device.type == "cpu":

@@ -32,7 +32,10 @@ class LoopSettings(Settings):
     """How long to train and what to write down on the way."""
 
     n_steps: int = Field(1_000, ge=1, description="optimiser steps")
-    batch: BatchSettings = Field(default_factory=BatchSettings, description="sizes of a batch")
+    batch: BatchSettings = Field(
+        default_factory=BatchSettings,
+        description="sizes of a batch, of all processes together",
+    )
     optimizer: OptimizerSettings = Field(
         default_factory=OptimizerSettings, description="optimiser and schedule"
     )
@@ -44,6 +47,12 @@ class LoopSettings(Settings):
     )
     seed: int = Field(0, ge=0, description="of weights, order and perturbations")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
+    devices: int = Field(
+        1,
+        ge=1,
+        description="processes that share every batch, on as many devices of this machine; under "
+        "torchrun or srun the launcher says how many there are. Results do not depend on it",
+    )
     precision: Literal["32-true", "bf16-mixed"] = Field(
         "32-true",
         description="bf16-mixed: matrix products of the network in bfloat16; geometry, "

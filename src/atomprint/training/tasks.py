@@ -21,7 +21,7 @@ class PretrainTask(nn.Module):
         """Loss of the objectives on a batch; they see the labels that they ask for, no others."""
         progress = batch.step / self.n_steps
         return self.objectives.loss(
-            self.model.backbone, batch.graph, batch.labels, batch.seed, progress
+            self.model.backbone, batch.graph, batch.labels, batch.seed, progress, batch.part
         )
 
 

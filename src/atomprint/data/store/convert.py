@@ -27,6 +27,7 @@ from atomprint.data.store.store import (
     shard_paths,
 )
 from atomprint.data.store.writer import SHARD_ATOMS, SHARD_CRYSTALS, StoreWriter, write_text
+from atomprint.ground.documents import json_of
 from atomprint.ground.errors import AtomprintError, DataError, UsageError
 from atomprint.ground.processes import end_with_parent
 from atomprint.structures.reading.files import PathInput
@@ -153,7 +154,7 @@ def read_quarantine(path: Path) -> Iterator[Problem]:
     file = Path(path) / QUARANTINE
     if file.is_file():
         for line in file.read_text(encoding="utf-8").splitlines():
-            yield Problem(**json.loads(line))
+            yield Problem(**json_of(line))
 
 
 def _ignore(done: int, total: int, numbers: dict[str, float]) -> None:

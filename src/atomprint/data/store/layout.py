@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 
 MAGIC = b"atomprnt"
@@ -228,7 +229,7 @@ def _header_crc32(number: int, header: bytes) -> int:
 
 def _parsed(path: Path, text: bytes, crc32: int, start: int) -> Header:
     try:
-        values = json.loads(text)
+        values = json_of(text)
         arrays = {
             str(name): ArrayPlace(
                 str(place["dtype"]),

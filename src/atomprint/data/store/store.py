@@ -24,6 +24,7 @@ from atomprint.data.store.layout import (
     read_header,
 )
 from atomprint.data.store.packing import LABEL, counts_of, id_at, unpack
+from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
@@ -71,7 +72,7 @@ def read_description(path: Path) -> Description:
     """
     file = path / DESCRIPTION
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json_of(file.read_text(encoding="utf-8"))
     except OSError:
         raise UsageError(
             f"{path}: is no store (there is no {DESCRIPTION}); make one with: "

@@ -7,12 +7,12 @@ Each has a folder here: ``model.json`` and ``model.safetensors`` as in any run f
 
 import difflib
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings, validate
 
@@ -75,7 +75,7 @@ def read_description(folder: Path) -> Shipped:
     """Read ``checkpoint.json`` of a folder."""
     path = folder / DESCRIPTION
     try:
-        return validate(Shipped, json.loads(path.read_text(encoding="utf-8")), str(path))
+        return validate(Shipped, json_of(path.read_text(encoding="utf-8")), str(path))
     except (OSError, ValueError, UsageError):
         raise DataError(
             f"{path}: the description of the checkpoint is broken; install atomprint again"
