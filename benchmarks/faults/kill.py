@@ -10,6 +10,7 @@ of the unbroken run. Goes on with a fresh folder until there were as many kills 
 
 import argparse
 import hashlib
+import json
 import random
 import shutil
 import signal
@@ -81,6 +82,15 @@ def of_run(out: Path) -> tuple[str, list[str]]:
     return digest(*(weights[name].tobytes() for name in sorted(weights))), []
 
 
+def of_evaluation(out: Path) -> tuple[str, list[str]]:
+    """What every unit of an evaluation predicted, and of which crystals."""
+    units = [json.loads(path.read_text()) for path in sorted(out.glob("e/units/*.json"))]
+    keys = ("arm", "split", "ids", "wanted", "predicted", "held_out", "value")
+    found = [{key: unit[key] for key in keys} for unit in units]
+    ids = [f"{unit['arm']} {unit['split']} {id}" for unit in units for id in unit["ids"]]
+    return digest(json.dumps(found, sort_keys=True).encode()), ids
+
+
 def commands(work: Path) -> list[Command]:
     """What is killed."""
     files = work / "files"
@@ -116,10 +126,18 @@ def commands(work: Path) -> list[Command]:
         shutil.rmtree(out / "run", ignore_errors=True)
         return start(out)
 
+    def evaluate(out: Path) -> list[str]:
+        return [
+            "evaluate", "--data", str(DFT_LABELS), "--target", "energy_per_atom",
+            "--from", "atomprint/tiny", "--protocol", "kfold", "--device", "cpu",
+            "protocol.n_folds=3", "finetuning.n_steps=40", "--out", str(out / "e"),
+        ]  # fmt: skip
+
     return [
         Command("data convert", convert, convert, of_store),
         Command("fingerprint", fingerprint, fingerprint, of_table),
         Command("pretrain", start, resume, of_run),
+        Command("evaluate", evaluate, evaluate, of_evaluation),
     ]
 
 
@@ -153,9 +171,15 @@ def kill(command: Command, work: Path, n_kills: int, dice: random.Random) -> dic
         out = folder / f"broken-{survivals}"
         out.mkdir()
         words = command.start(out)
-        # Early and late kills alike; short enough that a run meets several.
-        while not run(words, dice.uniform(0.2, 1.0) * seconds):
+        # Early and late kills alike; short enough that a run meets several. A machine that does
+        # other things too may have become slower: every kill of a run gives the next more time.
+        limit = seconds
+        while kills >= n_kills or not run(words, dice.uniform(0.2, 1.0) * limit):
+            if kills >= n_kills:
+                run(words, None)
+                break
             kills += 1
+            limit *= 1.1
             words = command.again(out)
         survivals += 1
         found, own = command.result(out)
@@ -180,13 +204,18 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50, help="of each command")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append", help="a command; others keep their results")
     arguments = parser.parse_args()
-    results: dict[str, Any] = {"seed": arguments.seed, "commands": {}}
+    results: dict[str, Any] = json.loads(OUT.read_text()) if OUT.is_file() else {"commands": {}}
+    results["seed"] = arguments.seed
     for command in commands(arguments.work):
+        if arguments.only and command.name not in arguments.only:
+            continue
         dice = random.Random(arguments.seed)
         found = kill(command, arguments.work, arguments.kills, dice)
         results["commands"][command.name] = found
         results["environment"] = {k: v for k, v in environment().items() if k != "command"}
+        OUT.parent.mkdir(parents=True, exist_ok=True)
         write_json(OUT, results)
 
 

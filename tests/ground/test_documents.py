@@ -24,6 +24,7 @@ def test_plain_values_come_back():
     [
         ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("a: [1", "expected"),
+        ("a: \x08", "special characters are not allowed"),
         ("2001-99-99", "month"),
         ("? [a, b]\n: 1", "unhashable"),
         ("&a [*a]", "a part of"),

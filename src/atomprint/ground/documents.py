@@ -33,7 +33,10 @@ def yaml_of(text: str) -> Any:
     # Not everybody who reads JSON needs it.
     import yaml
 
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
     try:
         node = loader.get_single_node()
         if node is None:

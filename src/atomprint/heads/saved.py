@@ -5,11 +5,12 @@ and ``model.safetensors``.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -102,15 +103,37 @@ def load_model(folder: Path) -> tuple[Model, ModelInfo]:
         raise DataError(
             f"{meta}: not a readable model description ({error}); copy it again"
         ) from None
-    model = Model(settings, targets)
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        weights = load_file(folder / "model.safetensors")
+        _check_shapes(settings, targets, weights)
+        model = Model(settings, targets)
+        model.load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError, ValueError, OverflowError) as error:
         first = str(error).splitlines()[0]
         raise DataError(
             f"{folder / 'model.safetensors'}: the weights cannot be read ({first}); copy them again"
         ) from None
     return model.eval(), info
+
+
+def _check_shapes(
+    settings: ModelSettings, targets: Sequence[Target], weights: dict[str, Tensor]
+) -> None:
+    """Refuse a description of another network than the weights are of, before one is made of it.
+
+    A file of a few bytes could describe a network that no machine has room for.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    if settings.backbone.n_layers > len(weights) or len(targets) > len(weights):
+        raise ValueError("model.json describes a larger network")
+    with torch.device("meta"):
+        described = Model(settings, targets).state_dict()
+    if {k: v.shape for k, v in described.items()} != {k: v.shape for k, v in weights.items()}:
+        raise ValueError("model.json describes another network")
 
 
 def _upgrade(described: dict[str, Any], where: Path) -> dict[str, Any]:

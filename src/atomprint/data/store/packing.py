@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from atomprint.data.store.layout import Header
 from atomprint.ground.errors import DataError
 from atomprint.structures.crystal import Crystal, LabelValue
 
@@ -65,6 +66,42 @@ def pack(
         values = [crystal.labels.get(name) for crystal in crystals]
         tails[name] = _pack_label(name, values, arrays, where)
     return arrays, {"labels": tails, "n_crystals": len(crystals), "n_atoms": int(atom_stops[-1])}
+
+
+def misfit(header: Header) -> str:
+    """What in a shard's header is not as :func:`pack` makes it; empty if nothing.
+
+    Damage is told by checksums; this is for a stranger's file, whose checksums may be right.
+    """
+    n, n_atoms = header.n_crystals, header.n_atoms
+    real = ("<f4", "<f8")
+    wanted: dict[str, tuple[tuple[int | None, ...], tuple[str, ...]]] = {
+        "atom_stops": ((n,), ("<u4",)),
+        "numbers": ((n_atoms,), ("|u1",)),
+        "cells": ((n, 3, 3), real),
+        "positions": ((n_atoms, 3), real),
+        "ids": ((None,), ("|u1",)),
+        "id_stops": ((n,), ("<u4",)),
+        "id_hashes": ((n,), ("<u8",)),
+    }
+    labels = header.about.get("labels")
+    if not isinstance(labels, dict):
+        return "labels"
+    for name, tail in labels.items():
+        if tail is None:
+            wanted[LABEL + name] = ((n,), ("<f8",))
+            continue
+        if not isinstance(tail, list) or not all(isinstance(m, int) and m > 0 for m in tail):
+            return f"label {name}"
+        wanted[LABEL + name] = ((None,), ("<f8",))
+        wanted[f"{LABEL}{name}:stops"] = ((n,), ("<u4",))
+    for name, (shape, dtypes) in wanted.items():
+        place = header.arrays.get(name)
+        if place is None or place.dtype not in dtypes or len(place.shape) != len(shape):
+            return name
+        if any(b is not None and a != b for a, b in zip(place.shape, shape, strict=True)):
+            return name
+    return ""
 
 
 def _pack_label(

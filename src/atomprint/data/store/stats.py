@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from atomprint.data.store.layout import DamagedShard
 from atomprint.data.store.packing import counts_of
 from atomprint.data.store.store import Store
 from atomprint.ground.elements import mass, symbols
@@ -58,9 +59,14 @@ def store_stats(store: Store, progress: Callable[[int, int], None] | None = None
     with_element = np.zeros(256, np.int64)
     densities = []
     sums: dict[str, list[float]] = {}
-    for shard, (_, header) in enumerate(store.headers):
+    for shard, (file, header) in enumerate(store.headers):
         arrays = store.arrays(shard)
         counts = counts_of(arrays["atom_stops"])
+        if (counts < 1).any() or int(counts.sum()) != header.n_atoms:
+            raise DamagedShard(
+                f"{file}: the numbers of atoms do not add up; look for damage with: "
+                f"atomprint data validate {store.path}"
+            )
         owner = np.repeat(np.arange(header.n_crystals), counts)
         numbers = arrays["numbers"]
         pairs = np.unique(owner * 256 + numbers)

@@ -23,7 +23,7 @@ from atomprint.data.store.layout import (
     read_array,
     read_header,
 )
-from atomprint.data.store.packing import LABEL, counts_of, id_at, unpack
+from atomprint.data.store.packing import LABEL, counts_of, id_at, misfit, unpack
 from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
@@ -121,6 +121,9 @@ class Store(Measured):
         self.description = read_description(self.path)
         try:
             found = [(file, read_header(file)) for file in shard_paths(self.path)]
+            for file, header in found:
+                if header.n_crystals and (name := misfit(header)):
+                    raise DamagedShard(f"{file}: its {name} is not as atomprint writes it")
         except DamagedShard as error:
             raise DamagedShard(
                 f"{error}; repair the store with: atomprint data validate {self.path} --repair"
@@ -217,7 +220,10 @@ class Store(Measured):
         for shard, header in enumerate(self._headers):
             arrays = self.arrays(shard)
             for row in range(header.n_crystals):
-                yield id_at(arrays, row)
+                try:
+                    yield id_at(arrays, row)
+                except (ValueError, IndexError) as error:
+                    raise self._damaged(shard, row, error) from None
 
     @property
     def sizes(self) -> npt.NDArray[np.int32]:

@@ -17,7 +17,7 @@ from atomprint.data.store.layout import (
     read_header,
     write_shard,
 )
-from atomprint.data.store.packing import LABEL, counts_of, hash_id, id_at
+from atomprint.data.store.packing import LABEL, counts_of, hash_id, id_at, misfit
 from atomprint.data.store.seen import SeenIds
 from atomprint.data.store.store import DESCRIPTION, Description, read_description, shard_paths
 from atomprint.data.store.writer import StoreWriter, write_text
@@ -167,6 +167,8 @@ def _damage_of(file: Path) -> tuple[Damage | None, Header | None]:
         broken = check_arrays(file, header)
     except DamagedShard as error:
         return Damage(file, str(error)), None
+    if header.n_crystals and (name := misfit(header)):
+        return Damage(file, f"its {name} is not as atomprint writes it"), None
     arrays = map_arrays(file, header)
     if broken:
         ids = () if {"ids", "id_stops"} & set(broken) else tuple(_ids(arrays, header))
