@@ -1,12 +1,14 @@
 """How the program ends: one sentence on standard error, and a status that scripts can trust."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
 import typer
 
 from atomprint.ground.errors import AtomprintError
+from atomprint.ground.processes import Terminated
 
 TRACEBACK = "ATOMPRINT_TRACEBACK"
 INTERRUPTED = 130
@@ -18,12 +20,14 @@ class Interrupted(Exception):
     Attributes
     ----------
     status
-        Exit status: 128 and the number of the signal, as shells count.
+        Exit status: 128 and the number of the signal, as shells count; if it is not given, of the
+        signal that is being handled.
     """
 
-    def __init__(self, text: str, status: int = INTERRUPTED) -> None:
+    def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)
-        self.status = status
+        number = int(getattr(sys.exception(), "signal", signal.SIGINT))
+        self.status = 128 + number if status is None else status
 
 
 def report_errors(action: Callable[[], None]) -> int:
@@ -41,6 +45,8 @@ def report_errors(action: Callable[[], None]) -> int:
         # The reader (head, less) has gone; there is nobody to complain to.
         _silence_stdout()
         return 1
+    except Terminated as stop:
+        return _say("ended by SIGTERM", 128 + stop.signal)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", INTERRUPTED)
     except Interrupted as stop:

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -23,6 +24,7 @@ from atomprint.cli import (
     train,
 )
 from atomprint.cli.errors import report_errors
+from atomprint.ground.processes import terminate
 
 app = typer.Typer(
     name="atomprint",
@@ -89,6 +91,8 @@ def main() -> None:
         # A terminal that cannot show Å or ± gets a question mark instead of a crash.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, terminate)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,6 +1,5 @@
 """Commands that train: pre-training, and fine-tuning beside the twin."""
 
-import signal
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -112,9 +111,8 @@ def pretrain(
                     strict=strict,
                     progress=bars,
                 )
-            except KeyboardInterrupt as stop:
-                status = 128 + int(getattr(stop, "signal", signal.SIGINT))
-                raise Interrupted(_how_to_resume(folder) if first else "", status) from None
+            except KeyboardInterrupt:
+                raise Interrupted(_how_to_resume(folder) if first else "") from None
     if result is None:
         raise typer.Exit(launch(n_processes, lambda how: _how_to_resume(folder, how)))
     if not first:

@@ -4,9 +4,35 @@ import os
 import signal
 import threading
 from multiprocessing import parent_process
+from types import FrameType
 
 WATCHES_STDIN = "ATOMPRINT_WATCHES_STDIN"
 """Environment variable of processes whose standard input closes when their launcher ends."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, as schedulers send it: what an interrupt does is to be done.
+
+    Attributes
+    ----------
+    signal
+        Which.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM where nobody does it better.
+
+    Raises
+    ------
+    Terminated
+        Always.
+    """
+    raise Terminated(number)
 
 
 def stop_with_launcher() -> None:

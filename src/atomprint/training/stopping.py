@@ -5,7 +5,10 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from atomprint.ground.processes import terminate
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_NOBODY = (signal.SIG_DFL, signal.default_int_handler, terminate)
 
 
 class Stopped(KeyboardInterrupt):
@@ -40,7 +43,7 @@ class StopRequests:
         """Take over the signals that nobody handles."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                if signal.getsignal(number) in _NOBODY:
                     self._old[number] = signal.signal(number, self._note)
         return self
 

@@ -55,7 +55,7 @@ def looked_at(store):
         lambda h: h["arrays"]["label:energy"].update(shape=[2]),
         lambda h: h["about"].update(labels=[]),
         lambda h: h["about"]["labels"].update(energy=[-1]),
-        lambda h: h["about"]["labels"].update(e=None),
+        lambda h: h["about"].update(labels={"energz": None}),
         lambda h: h["about"].update(n_crystals=3),
     ],
 )
@@ -66,7 +66,7 @@ def test_a_header_of_something_else_is_refused(store, change):
     assert validate_store(store).damages
 
 
-@pytest.mark.parametrize(("name", "value"), [("atom_stops", 3), ("id_stops", 2**31)])
+@pytest.mark.parametrize(("name", "value"), [("atom_stops", 2**31), ("id_stops", 2**31)])
 def test_places_beyond_the_arrays_are_told(store, name, value):
     header = Store(store).headers[0][1]
     (file,) = shard_paths(store)
