@@ -103,8 +103,9 @@ def saved_table(curve: dict[str, Any]) -> str:
         value = one["needed"]["value"]
         needed, share = "more than measured", "-"
         if value is not None:
-            needed = "fewer than measured" if value == 0 else f"{value:.0f}"
-            share = percent(one["share"])
+            needed, share = "fewer than measured", "-"
+        if value:
+            needed, share = f"{value:.0f}", percent(one["share"])
         lines.append(f"| {one['arm']} | {one['n_labels']:,} | {needed} | {share} |")
     return "\n".join(lines) + "\n"
 
@@ -113,8 +114,10 @@ def set_sentence(about: dict[str, Any]) -> str:
     """Which crystals, and which were left out."""
     leakage = about["leakage"]
     return (
-        f"{about['n_test']:,} crystals judge, labels are drawn from {about['n_pool']:,} others "
-        f"(`{about['file']}`). Left out: crystals of more than {about['max_atoms']} atoms "
+        f"The set is {about['n_used']:,} crystals of `{about['file']}`, drawn from those of at "
+        f"most {about['most_atoms']} atoms, as in [What pre-training buys]"
+        f"(what-pretraining-buys.md). {about['n_test']:,} of them judge, labels are drawn from "
+        f"{about['n_pool']:,}. Left out: those of more than {about['max_atoms']} atoms "
         f"({about['left_out_test']:,} that would judge, {about['left_out_pool']:,} that would "
         f"train), and {about['left_out_development']:,} on which recipes were chosen. Of those "
         f"that judge, {leakage['n_leaked']:,} are in the corpus of {leakage['n_corpus']:,} "

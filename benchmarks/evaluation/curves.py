@@ -60,11 +60,13 @@ def make_set(name: str, data: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     label = slug(name)
     labelled = [crystal.with_labels({label: crystal.labels["y"]}) for crystal in every]
-    write_parquet(folder / "set.parquet", labelled, units={label: SETS[name].unit}, exact=True)
+    write_parquet(folder / f"{label}.parquet", labelled, units={label: SETS[name].unit}, exact=True)
     division = Division("test", list(range(len(kept[0]))), list(range(len(kept[0]), len(every))))
     write_divisions(folder / "splits.json", [division], every)
     about = {
         "file": f"{SETS[name].file}.parquet",
+        "n_used": len(rows),
+        "most_atoms": SETS[name].max_atoms,
         "n_pool": len(kept[0]),
         "n_test": len(kept[1]),
         "max_atoms": MAX_ATOMS,
@@ -142,7 +144,7 @@ def main() -> None:
             make_set(name, arguments.data, folder)
         chosen: dict[str, Any] = {
             "settings": settings_for(folder, arguments.labels, arguments.seeds, arguments.steps),
-            "data": folder / "set.parquet",
+            "data": folder / f"{slug(name)}.parquet",
             "target": slug(name),
             "device": "cpu",
         }
@@ -154,7 +156,9 @@ def main() -> None:
         if not arguments.only_collect:
             api.evaluate(folder / "curve", [arguments.source], progress=say, **chosen)
         found[name] = collected(folder)
-        words = {str(arguments.data): "DIR", str(arguments.work): "WORK", arguments.source: "RUN"}
+        words = {str(arguments.data): "DIR", str(arguments.work): "WORK"}
+        if Path(arguments.source).is_dir():
+            words[arguments.source] = "RUN"
         keep_page(folder / "curve", arguments.out.with_name(f"curve-{slug(name)}.html"), words)
     if not arguments.dry_run:
         about = {k: v for k, v in environment().items() if k != "command"}

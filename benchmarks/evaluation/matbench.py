@@ -4,11 +4,13 @@
 
 ``RUN`` is pre-trained on a corpus without any crystal of the sets (benchmarks/pretraining/study.py
 makes one). Units are kept in ``WORK``; stopped at any moment, the same command goes on. Writes
-``benchmarks/results/evaluation/matbench.json``, complete or not.
+``benchmarks/results/evaluation/matbench.json``, complete or not, and a page for each task.
 """
 
 import argparse
 from pathlib import Path
+
+from pages import keep_page
 
 from atomprint import api
 from atomprint.evaluation.prepare import EvaluateSettings
@@ -53,6 +55,10 @@ def main() -> None:
         rows = [{key: row[key] for key in KEPT} for row in summary["rows"]]
         found[task] = {key: summary[key] for key in ("metric", "unit", "verdict", "complete")}
         found[task] |= {"missing": summary["missing"], "rows": rows}
+        words = {str(arguments.data): "DIR", str(arguments.work): "WORK"}
+        if Path(arguments.source).is_dir():
+            words[arguments.source] = "RUN"
+        keep_page(folder, arguments.out.with_name(f"matbench-{task}.html"), words)
     about = {k: v for k, v in environment().items() if k != "command"}
     write_json(arguments.out, {"tasks": found, "environment": about})
 

@@ -70,6 +70,8 @@ def results():
         ],
         "set": {
             "file": "mine.parquet",
+            "n_used": 2810,
+            "most_atoms": 60,
             "n_pool": 1500,
             "n_test": 600,
             "max_atoms": 20,
@@ -97,7 +99,8 @@ def test_the_page_says_what_the_results_hold(script, results):
     )
     assert "| 100 | **1.1 ± 0.14** | 2.2 ± 0.28 | 1.5 ± 0.14 (trees) | - |" in lines
     assert "| run | 100 | 40 | 40 % (30 to open) |" in lines
-    assert "600 crystals judge, labels are drawn from 1,500 others" in text
+    assert "2,810 crystals of `mine.parquet`, drawn from those of at most 60 atoms" in text
+    assert "600 of them judge, labels are drawn from 1,500." in text
     assert "more than 20 atoms (3 that would judge, 7 that would train)" in text
     assert "2 are in the corpus of 15,000" in text
     assert "Units that are not done yet: 1." in text
@@ -108,6 +111,9 @@ def test_what_is_not_reached_is_said(script, results):
     nothing = {"value": None, "low": 50.0, "high": None}
     curve["saved"][0] |= {"needed": nothing, "share": nothing}
     assert "| run | 100 | more than measured | - |" in script.page(results)
+    few = {"value": 0.0, "low": 0.0, "high": 30.0}
+    curve["saved"][0] |= {"needed": few, "share": few}
+    assert "| run | 100 | fewer than measured | - |" in script.page(results)
 
 
 def test_figures_follow_the_numbers(script, results, tmp_path):
