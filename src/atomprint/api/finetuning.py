@@ -11,6 +11,7 @@ from atomprint.evaluation.labels import describe_targets
 from atomprint.evaluation.twin import Outcome, run_twins, split_labelled
 from atomprint.heads.model import ModelSettings
 from atomprint.heads.target import Target
+from atomprint.heads.terms import terms_of_model, write_card
 from atomprint.structures.crystal import Crystal
 from atomprint.training.checkpoint import load_model
 from atomprint.training.finetune import FinetuneSettings
@@ -81,6 +82,7 @@ def finetune(
     split_parts = split_labelled(parts[0], parts[1], n_train, chosen.valid_fraction, seed)
     split_parts = replace(split_parts, unlabelled=others)
     model_settings = pretrained.settings if pretrained is not None else ModelSettings()
+    known = terms_of_model(source) if source is not None else []
     folder = None
     if out is not None:
         folder = make_folder(Path(out))
@@ -90,6 +92,7 @@ def finetune(
             "n_test": len(split_parts.test),
             "problems": len(result.problems),
             "source": str(source) if source is not None else None,
+            "provenance": known,
         }
         record(folder, chosen.model_dump(mode="json"), about)
 
@@ -105,10 +108,17 @@ def finetune(
         pretrained,
         twin=twin,
         out=folder,
-        notes={"source": str(source) if source is not None else None},
+        notes={"source": str(source) if source is not None else None, "provenance": known},
         progress=count,
     )
     outcome.problems.extend(result.problems)
+    if folder is not None:
+        facts = {
+            "predicts": ", ".join(t.name for t in targets),
+            "labelled crystals": f"{len(labelled):,}",
+            "starts from": str(source) if source is not None else "scratch",
+        }
+        write_card(folder, "finetune", known, facts)
     return outcome
 
 

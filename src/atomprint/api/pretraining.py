@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from pydantic import Field, field_validator
 
-from atomprint.api.inputs import Data, PathInput, Progress, read_data
+from atomprint.api.inputs import EMBEDDED, Data, PathInput, Progress, read_data
 from atomprint.api.settings import load_settings
 from atomprint.data.mixing import Corpus
 from atomprint.data.selection import Measured, pick, sizes_of
@@ -15,9 +15,11 @@ from atomprint.data.store import Store, is_store
 from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import validate
+from atomprint.heads.terms import Terms, terms, terms_of_model, united, write_card
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading import Problem
 from atomprint.training.checkpoint import load_model
+from atomprint.training.corpora import provenance_of
 from atomprint.training.pretrain import PretrainResult, PretrainSettings
 from atomprint.training.pretrain import pretrain as run_pretraining
 from atomprint.training.processes import is_first
@@ -141,7 +143,10 @@ def pretrain(
         if progress is not None:
             progress("pretrain", step, total, numbers)
 
-    notes = {"problems": len(problems)}
+    known = _terms_of(corpora, data)
+    if chosen.source is not None:
+        known = united([*terms_of_model(chosen.source), *known])
+    notes = {"problems": len(problems), "provenance": known}
     outcome = run_pretraining(
         corpora, chosen, folder, resume=resume is not None, start=start, progress=count, notes=notes
     )
@@ -150,7 +155,32 @@ def pretrain(
         from atomprint.evaluation.corpus_index import write_index
 
         write_index(corpora, folder)
+        write_card(
+            folder,
+            "pretrain",
+            known,
+            {"crystals": f"{outcome.n_crystals:,}", "steps": f"{chosen.loop.n_steps:,}"},
+        )
     return outcome
+
+
+def _terms_of(corpora: Sequence[Crystal] | Mapping[str, Corpus], data: Data | Mixture) -> Terms:
+    """Where the crystals of all corpora are from, as stores say, or that nobody says."""
+    from atomprint.data.sources.catalogue import EMBEDDED as CARD
+
+    def of(crystals: Sequence[Crystal], name: str) -> Terms:
+        if stated := provenance_of(crystals):
+            return [terms(part.source, part.licence, part.citation) for part in stated]
+        if name == EMBEDDED and not Path(EMBEDDED).exists():
+            return [terms("atomprint's embedded corpus", CARD.licence, CARD.citation)]
+        return [terms(name)]
+
+    if isinstance(corpora, Mapping):
+        return united(part for name, one in corpora.items() for part in of(one.crystals, name))
+    if isinstance(data, str | Path):
+        return of(corpora, str(data))
+    paths = [str(one) for one in data if isinstance(one, str | Path)] if data else []
+    return of(corpora, ", ".join(paths) or "crystals given in Python")
 
 
 def _read_corpora(

@@ -201,7 +201,7 @@ def run_twins(
         save_model(out, tuned.model, tuned.model.state_dict(), ModelInfo("finetune", kept))
         history = {"pretrained" if source is not None else "scratch": _trials(tuned)}
         if scratch is not None:
-            info = ModelInfo("finetune", {**kept, "twin": True})
+            info = ModelInfo("finetune", {**kept, "provenance": [], "twin": True})
             save_model(out / "twin", scratch.model, scratch.model.state_dict(), info)
             history["twin"] = _trials(scratch)
         write_json(out / "history.json", history)

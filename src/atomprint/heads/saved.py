@@ -84,6 +84,32 @@ def load_model(folder: Path) -> tuple[Model, ModelInfo]:
         atomprint.
     """
     folder = locate(folder)
+    settings, targets, info = _described(folder)
+    try:
+        weights = load_file(folder / "model.safetensors")
+        _check_shapes(settings, targets, weights)
+        model = Model(settings, targets)
+        model.load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError, ValueError, OverflowError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(
+            f"{folder / 'model.safetensors'}: the weights cannot be read ({first}); copy them again"
+        ) from None
+    return model.eval(), info
+
+
+def load_info(folder: Path) -> ModelInfo:
+    """Read what a model's folder, or one that comes with the package, says of it.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`load_model`, but for the weights, which are not read.
+    """
+    return _described(locate(folder))[2]
+
+
+def _described(folder: Path) -> tuple[ModelSettings, list[Target], ModelInfo]:
     meta = folder / "model.json"
     if not meta.is_file():
         close = suggestion(folder)
@@ -103,17 +129,7 @@ def load_model(folder: Path) -> tuple[Model, ModelInfo]:
         raise DataError(
             f"{meta}: not a readable model description ({error}); copy it again"
         ) from None
-    try:
-        weights = load_file(folder / "model.safetensors")
-        _check_shapes(settings, targets, weights)
-        model = Model(settings, targets)
-        model.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError, ValueError, OverflowError) as error:
-        first = str(error).splitlines()[0]
-        raise DataError(
-            f"{folder / 'model.safetensors'}: the weights cannot be read ({first}); copy them again"
-        ) from None
-    return model.eval(), info
+    return settings, targets, info
 
 
 def _check_shapes(

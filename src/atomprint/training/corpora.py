@@ -11,8 +11,9 @@ import numpy.typing as npt
 from atomprint.data.batching import BatchSettings, estimate_all_edges
 from atomprint.data.mixing import Corpus, Mix
 from atomprint.data.selection import Joined, Measured, Selection, join, pick, sizes_of
-from atomprint.data.store import Store
+from atomprint.data.store import Provenance, Store
 from atomprint.ground.errors import DataError, UsageError
+from atomprint.heads.terms import terms
 from atomprint.structures.crystal import Crystal
 from atomprint.training.run import hash_crystals, hash_text
 
@@ -115,6 +116,8 @@ def prepare(
         mix = Mix([len(part) for part in train], weights, seed)
     everything = join([corpus.crystals for corpus in named.values()])
     described: dict[str, Any] = {"hash": hash_corpus(everything), "n_crystals": len(everything)}
+    if found := provenance_of(everything):
+        described["provenance"] = [terms(p.source, p.licence, p.citation) for p in found]
     if mixed:
         described["corpora"] = [
             {
@@ -148,6 +151,18 @@ def mismatch(before: dict[str, Any], now: dict[str, Any]) -> str | None:
             "give the same ones"
         )
     return None
+
+
+def provenance_of(crystals: Sequence[Crystal]) -> list[Provenance]:
+    """Where crystals are from, as far as their stores say."""
+    if isinstance(crystals, Store):
+        return list(crystals.provenance)
+    if isinstance(crystals, Selection):
+        return provenance_of(crystals.crystals)
+    if isinstance(crystals, Joined):
+        found = [one for part in crystals.parts for one in provenance_of(part)]
+        return list(dict.fromkeys(found))
+    return []
 
 
 def hash_corpus(crystals: Sequence[Crystal]) -> str:
