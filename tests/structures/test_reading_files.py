@@ -137,6 +137,28 @@ def test_archive_in_an_archive_is_named(tmp_path):
     ]
 
 
+def test_strange_zips_are_named(tmp_path):
+    """Found by fuzzing: a compression that nobody has, and a member without a name."""
+    for name, member in (("method.zip", "id_prop.csv"), ("nameless.zip", "x")):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("copper.cif", COPPER)
+            archive.writestr(member, "copper,1\n")
+    data = bytearray((tmp_path / "method.zip").read_bytes())
+    for mark, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        at = data.rindex(mark) + place
+        data[at : at + 2] = b"\x63\x00"
+    (tmp_path / "method.zip").write_bytes(data)
+    data = bytearray((tmp_path / "nameless.zip").read_bytes())
+    for mark, place in ((b"PK\x03\x04", 30), (b"PK\x01\x02", 46)):
+        data[data.rindex(mark) + place] = 0
+    (tmp_path / "nameless.zip").write_bytes(data)
+    result = read_crystals(tmp_path / "method.zip")
+    assert ids(result) == ["copper"]
+    assert "cannot be read" in str(result.problems[0])
+    (problem,) = read_crystals(tmp_path / "nameless.zip").problems
+    assert "damaged archive" in str(problem)
+
+
 def test_bombs_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 100_000)
     monkeypatch.setattr(files, "MAX_ARCHIVE_BYTES", 1_000_000)

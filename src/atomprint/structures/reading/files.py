@@ -243,7 +243,8 @@ def _add_archive(path: Path, inventory: Inventory, stack: ExitStack) -> None:
     except Refused as refusal:
         del inventory.entries[n_before:]
         inventory.problems.append(Problem(str(path), "", refusal.reason, refusal.kind))
-    except (*BROKEN_FILE, ValueError, RuntimeError) as error:
+    # IndexError: a member of a zip without a name.
+    except (*BROKEN_FILE, ValueError, RuntimeError, IndexError) as error:
         inventory.problems.append(
             Problem(
                 str(path), "", f"is a damaged archive ({error or type(error).__name__})", "broken"

@@ -113,7 +113,7 @@ class _Reader:
             self.tables.append(read_table(entry, None, scope))
         except Refused as refusal:
             self.problems.append(Problem(entry.name, "", refusal.reason, "label"))
-        except BROKEN_FILE as error:
+        except BROKEN as error:
             self.problems.append(Problem(entry.name, "", f"cannot be read ({error})", "label"))
 
     def read(self, entry: Entry) -> None:
