@@ -12,6 +12,8 @@ import pytest
 from atomprint.data.embedded import CORPUS
 from atomprint.data.store import Store, is_store
 from atomprint.data.store.convert import convert, read_quarantine
+from atomprint.data.store.store import read_description
+from atomprint.data.store.writer import StoreWriter
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading import read_crystals
 
@@ -239,3 +241,14 @@ def test_fingerprints_of_a_store(tmp_path, folder, shell):
     for name in tables[0].column_names[1:]:
         one, other = (table[name].to_numpy() for table in tables)
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_an_interruption_before_the_first_word_is_started_anew(folder, tmp_path):
+    """The store is described, and what is to be read is not yet: nothing is in it."""
+    paths, table = folder
+    out = tmp_path / "s"
+    with StoreWriter(out):
+        pass
+    assert read_description(out).inputs == ""
+    convert(paths, out, labels=table)
+    assert_like_reading(Store(out), paths, table)

@@ -117,8 +117,9 @@ def convert(
         raise UsageError(f"{paths}: is a store already; copy it with: atomprint data merge")
     with CrystalStream(paths, labels, id_column, check_ids=False) as stream:
         inputs = stream.key()
-        if is_store(out):
-            old = read_description(out)
+        old = read_description(out) if is_store(out) else None
+        # Interrupted before it had said what it reads: there is nothing in it yet.
+        if old is not None and (old.inputs or shard_paths(out)):
             if old.inputs != inputs:
                 raise UsageError(
                     f"{out}: is a store made of other files (or the files have changed); choose "
