@@ -13,6 +13,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from atomprint.fingerprints.streaming.job import Job
+from atomprint.fingerprints.streaming.parts import told_of_full_disks
 
 ENDINGS = (".parquet", ".csv", ".npz", ".npy")
 
@@ -40,17 +41,18 @@ def merge(job: Job, parts: Sequence[Path], out: Path, temporary: Path) -> int:
         Number of rows.
     """
     n_rows = sum(int(pq.read_metadata(part).num_rows) for part in parts)
-    if out.suffix in (".parquet", ".csv"):
-        _write_table(job, parts, out.suffix, temporary)
-    else:
-        with temporary.open("wb") as file:
-            if out.suffix == ".npy":
-                _write_array(file, _values(job, parts), (n_rows, len(job.columns)), job.dtype)
-            else:
-                _write_npz(file, job, parts, n_rows)
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(out)
+    with told_of_full_disks(out, temporary):
+        if out.suffix in (".parquet", ".csv"):
+            _write_table(job, parts, out.suffix, temporary)
+        else:
+            with temporary.open("wb") as file:
+                if out.suffix == ".npy":
+                    _write_array(file, _values(job, parts), (n_rows, len(job.columns)), job.dtype)
+                else:
+                    _write_npz(file, job, parts, n_rows)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(out)
     return n_rows
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,14 +22,41 @@ MANIFEST = "manifest.json"
 LOCK = "lock"
 
 
+@contextmanager
+def told_of_full_disks(path: Path, temporary: Path) -> Iterator[None]:
+    """Remove what was begun, and say what to do, if a file cannot be written.
+
+    Raises
+    ------
+    UsageError
+        If so.
+    """
+    try:
+        yield
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}); what was computed is kept: "
+            "make room, and give the same command to go on"
+        ) from None
+
+
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is complete or not there, even if the machine loses power."""
+    """Write a file that is complete or not there, even if the machine loses power.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with told_of_full_disks(path, temporary):
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
 
 
 class PartFolder:
