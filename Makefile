@@ -37,12 +37,16 @@ check: $(VENV)/.installed-dev
 	$(BIN)/python scripts/generate_results_page.py --check
 	$(BIN)/python scripts/generate_fingerprints_page.py --check
 	$(BIN)/python scripts/generate_pretraining_page.py --check
+	$(BIN)/python scripts/generate_faults_page.py --check
+	$(BIN)/python scripts/generate_billions_page.py --check
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/generate_reference.py
 	$(BIN)/python scripts/generate_results_page.py
 	$(BIN)/python scripts/generate_fingerprints_page.py
 	$(BIN)/python scripts/generate_pretraining_page.py
+	$(BIN)/python scripts/generate_faults_page.py
+	$(BIN)/python scripts/generate_billions_page.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,134 @@
+"""Write docs/faults.md from the JSON under benchmarks/results/faults.
+
+python scripts/generate_faults_page.py [--check]
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "faults"
+PAGE = ROOT / "docs" / "faults.md"
+MOST = 240
+
+
+def load(name: str) -> dict[str, Any] | None:
+    """Return a result by name, or None if it was never measured."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def where(result: dict[str, Any]) -> str:
+    """Say on what it was measured."""
+    about = result["environment"]
+    return f"{about['processor']}, {about['platform']}, Python {about['python']}."
+
+
+def kills(result: dict[str, Any]) -> list[str]:
+    """A line a command."""
+    lines = [
+        "## Killed at random moments",
+        "",
+        "`python benchmarks/faults/kill.py --kills N --work WORK` starts a command, kills it with "
+        "SIGKILL at a random moment, starts it again as a person would, and so on until it ends; "
+        "then looks whether the result is that of a run that nobody killed.",
+        "",
+        "| command | kills | runs that ended | with the same result | lost | doubled |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in result["commands"].items():
+        lines.append(
+            f"| {name} | {row['kills']} | {row['survivals']} | {row['equal']} | {row['lost']} "
+            f"| {row['doubled']} |"
+        )
+    return [*lines, "", where(result)]
+
+
+def said(text: str) -> str:
+    """What a command said, without the folders of the machine that it ran on."""
+    words = text.removeprefix("atomprint: ").split()
+    short = [f"…/{word.rsplit('/', 1)[1]}" if word.startswith("/") else word for word in words]
+    joined = " ".join(short).replace("|", "\\|")
+    return joined if len(joined) <= MOST else joined[:MOST] + " …"
+
+
+def conditions(result: dict[str, Any]) -> list[str]:
+    """A line a condition and command."""
+    lines = [
+        "## Something wrong with the machine",
+        "",
+        "`python benchmarks/faults/conditions.py --work WORK`. *Afterwards*: whether the same "
+        "command (`--resume`, for pre-training), given again when nothing is wrong any more, ends "
+        "with the result of an undisturbed run; a dash where nothing was begun. Of two writers it "
+        "is the first one's result; the clock goes back by an hour at every tenth look.",
+        "",
+        "| | command | status | said | afterwards |",
+        "|---|---|---|---|---|",
+    ]
+    for row in sorted(result["rows"], key=lambda r: (r["condition"], r["command"])):
+        known = {True: "same result", False: "**another result**", None: "-"}
+        lines.append(
+            f"| {row['condition']} | {row['command']} | {row['status']} | {said(row['said'])} "
+            f"| {known[row['same_result_afterwards']]} |"
+        )
+    return [*lines, "", where(result)]
+
+
+def fuzzing(result: dict[str, Any]) -> list[str]:
+    """A line a target."""
+    lines = [
+        "## Broken files",
+        "",
+        "`python fuzz/run.py --seconds N` ([Files of strangers](security.md#fuzzing)). Findings "
+        "are those of the last run, after what earlier ones found was mended; each of those is a "
+        "test now.",
+        "",
+        "| input | cases | seconds | engine | findings |",
+        "|---|---|---|---|---|",
+    ]
+    total = 0
+    for name, row in sorted(result["targets"].items()):
+        total += row["cases"] or 0
+        cases = "?" if row["cases"] is None else f"{row['cases']:,}"
+        found = "; ".join(row["findings"]) or "0"
+        lines.append(f"| {name} | {cases} | {row['seconds']} | {row['engine']} | {found} |")
+    if result.get("mended"):
+        lines += ["", "Found before, and mended: " + "; ".join(result["mended"]) + "."]
+    return [*lines, "", f"{total:,} cases in all. {where(result)}"]
+
+
+def page() -> str:
+    """Write the whole page."""
+    lines = [
+        "# Faults",
+        "",
+        "What happens to runs that are killed, disks that are full and files that are broken. "
+        "Written by `scripts/generate_faults_page.py` from `benchmarks/results/faults`.",
+    ]
+    for name, part in (("kill", kills), ("conditions", conditions), ("fuzz", fuzzing)):
+        result = load(name)
+        if result is not None:
+            lines += ["", *part(result)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write, or check that what is written is of these results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if it would")
+    check = parser.parse_args().check
+    text = page()
+    if check:
+        if PAGE.read_text(encoding="utf-8") != text:
+            print(f"{PAGE.name} is not that of the results; run {sys.argv[0]}")
+            return 1
+        return 0
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
