@@ -77,7 +77,9 @@ def row(condition: str, command: str, status: int, err: str, equal: bool | None)
 
 def finish(command: Command, out: Path) -> tuple[str, list[str]]:
     """Go on as a person would when nothing is wrong any more."""
-    subprocess.run(program(command.again(out)), capture_output=True, check=True)
+    ended = subprocess.run(program(command.again(out)), capture_output=True, text=True, check=False)
+    if ended.returncode:
+        return f"status {ended.returncode}: {said(ended.stderr)}", []
     return command.result(out)
 
 

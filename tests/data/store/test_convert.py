@@ -252,3 +252,11 @@ def test_an_interruption_before_the_first_word_is_started_anew(folder, tmp_path)
     assert read_description(out).inputs == ""
     convert(paths, out, labels=table)
     assert_like_reading(Store(out), paths, table)
+    # Still earlier: there is only the folder that shards shall be in.
+    (tmp_path / "t" / "shards").mkdir(parents=True)
+    convert(paths, tmp_path / "t", labels=table)
+    assert len(Store(tmp_path / "t")) == len(Store(out))
+    (tmp_path / "u" / "shards").mkdir(parents=True)
+    (tmp_path / "u" / "shards" / "mine.txt").write_text("x")
+    with pytest.raises(UsageError, match="holds something else"):
+        convert(paths, tmp_path / "u", labels=table)

@@ -213,8 +213,12 @@ def make_store_folder(path: Path) -> None:
     """Make the folder of a store; refuse one that holds something else."""
     if path.is_file():
         raise UsageError(f"{path}: is a file; a store is a folder: choose another --out")
-    holds = path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir())
-    if holds and not (path / DESCRIPTION).is_file():
+    found = [e for e in path.iterdir() if not e.name.startswith(".")] if path.is_dir() else []
+    # What an interruption in the first moment leaves: a folder for shards, and none in it.
+    begun = (
+        [e.name for e in found] == [SHARDS] and found[0].is_dir() and not any(found[0].iterdir())
+    )
+    if found and not begun and not (path / DESCRIPTION).is_file():
         raise UsageError(f"{path}: the folder holds something else; choose another --out")
     try:
         (path / SHARDS).mkdir(parents=True, exist_ok=True)
