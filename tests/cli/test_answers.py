@@ -48,11 +48,14 @@ def test_only_the_first_problems_are_named_for_people(shell, tmp_path):
     assert err == ""
 
 
-def test_convert_and_split(shell, tiny_data, tmp_path):
+def test_export_and_split(shell, tiny_data, tmp_path):
     out = tmp_path / "copy.parquet"
-    status, text, _ = shell("data", "convert", tiny_data / "toy.parquet", "--out", out, "--json")
+    status, _, err = shell("data", "convert", tiny_data / "toy.parquet", "--out", out)
+    assert status == 2
+    assert f"data export {tiny_data / 'toy.parquet'} --out {out}" in err
+    status, text, _ = shell("data", "export", tiny_data / "toy.parquet", "--out", out, "--json")
     assert status == 0
-    assert read_json(text)["written"] == 40
+    assert (read_json(text)["written"], read_json(text)["form"]) == (40, "parquet")
     status, text, _ = shell("data", "split", out, "--out", tmp_path / "parts", "--json")
     found = read_json(text)
     assert (found["train"], found["valid"], found["test"]) == (32, 4, 4)

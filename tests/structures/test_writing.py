@@ -91,11 +91,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     path = tmp_path / "c.parquet"
     write_parquet(path, crystals()[:2])
 
-    def full(table, target, **options):
-        target.write_bytes(b"half")
+    def full(writer, table):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(UsageError, match="cannot be written: No space left"):
         write_parquet(path, crystals())
     assert [p.name for p in tmp_path.iterdir()] == ["c.parquet"]

@@ -25,9 +25,7 @@ __all__ = ["app"]
 
 Out = Annotated[
     Path,
-    typer.Option(
-        "--out", metavar="STORE|F.parquet", help="Store (a folder), or file.", show_default=False
-    ),
+    typer.Option("--out", metavar="STORE", help="Store to make (a folder).", show_default=False),
 ]
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store.", show_default=False)]
 Source = Annotated[str, typer.Option(metavar="TEXT", help="Where the crystals are from.")]
@@ -50,15 +48,16 @@ def convert(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Write crystals and labels as a store, or as one Parquet file.
+    """Write crystals and labels as a store.
 
     A store holds any number of crystals and is what large corpora are trained on. Interrupted, the
     same command goes on where it stood. What cannot be read is left out, and listed with its reason
-    in the store's quarantine.jsonl. A Parquet file is small, and made at once in memory.
+    in the store's quarantine.jsonl. For a file instead of a store: atomprint data export.
     """
-    if out.suffix == ".parquet":
-        _to_parquet(path, out, labels, exact, strict, json)
-        return
+    if out.suffix in (".parquet", ".pq", ".xyz", ".extxyz", ".db"):
+        raise UsageError(
+            f"{out}: a store is a folder; for a file: atomprint data export {path} --out {out}"
+        )
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.data.store import Provenance
         from atomprint.data.store.convert import QUARANTINE
@@ -98,31 +97,55 @@ def convert(
     print_places(places)
 
 
-def _to_parquet(
-    path: str, out: Path, labels: Path | None, exact: bool, strict: bool, json: bool
+@app.command()
+def export(
+    path: Crystals,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="F.extxyz|F.db|F.parquet|DIR",
+            help="File, or folder for CIFs.",
+            show_default=False,
+        ),
+    ],
+    labels: Labels = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Parquet: keep geometry in float64.")
+    ] = False,
+    strict: Strict = False,
+    json: Json = False,
 ) -> None:
-    with Bars() as bars, stdout_for_the_answer():
-        from atomprint.data.load import load_crystals
-        from atomprint.structures.writing import write_parquet
+    """Write crystals, of a store or any files, in a form that other programs read.
 
-        result = load_crystals(path, labels=labels, strict=strict, progress=bars.stage("read"))
-        if not result.crystals:
-            raise DataError(f"{path}: no crystal could be read; the first: {result.problems[0]}")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_parquet(out, result.crystals, result.units, exact=exact)
-    note_problems(result.problems)
+    The ending of --out says which: extended XYZ (.extxyz, .xyz, also with .gz), ASE database (.db),
+    Parquet (.parquet, the smallest); a name without an ending is a folder of CIFs. Read again, they
+    are the same crystals, with the same ids and labels.
+    """
+    with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.export import export as write
+
+        found = write(
+            path, out, labels=labels, exact=exact or None, strict=strict,
+            progress=lambda stage, done, total: bars.stage(stage)(done, total),
+        )  # fmt: skip
+    note_problems(found.problems)
+    for text in found.notes:
+        note(text)
+    n_left_out = sum(problem.kind != "label" for problem in found.problems)
     if json:
         print_json(
             {
                 "out": out,
-                "written": len(result.crystals),
-                "skipped": result.n_skipped,
-                "labels": result.units,
-                "problems": listed(result.problems),
+                "form": found.form,
+                "written": found.n_written,
+                "skipped": n_left_out,
+                "labels": found.units,
+                "problems": listed(found.problems),
             }
         )
         return
-    print_places({"written": out, "holds": f"{len(result.crystals):,} crystals"})
+    print_places({"written": out, "holds": f"{found.n_written:,} crystals"})
 
 
 @app.command()

@@ -278,6 +278,15 @@ class Store(Measured):
         return sorted({name for labels in self._labels for name in labels})
 
     @property
+    def label_shapes(self) -> dict[str, list[int] | None]:
+        """Shape of a row of every label that is an array, None of single numbers."""
+        found: dict[str, list[int] | None] = {}
+        for labels in self._labels:
+            for name, (_, tail) in labels.items():
+                found.setdefault(name, tail)
+        return dict(sorted(found.items()))
+
+    @property
     def units(self) -> dict[str, str]:
         """Unit of every label; the empty string where none is stated."""
         return {name: self.description.units.get(name, "") for name in self.labels}
