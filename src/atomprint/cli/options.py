@@ -10,7 +10,7 @@ import typer
 from atomprint.ground.documents import yaml_of
 from atomprint.ground.errors import UsageError
 
-PATH_HELP = "File, folder, quoted pattern or archive (.tar.gz, .zip) of crystals."
+PATH_HELP = "File, folder, quoted pattern, archive (.tar.gz, .zip) or store, or its address."
 
 Crystals = Annotated[str, typer.Argument(metavar="PATH", help=PATH_HELP, show_default=False)]
 Json = Annotated[

@@ -27,7 +27,9 @@ Out = Annotated[
     Path,
     typer.Option("--out", metavar="STORE", help="Store to make (a folder).", show_default=False),
 ]
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store.", show_default=False)]
+StorePath = Annotated[
+    str, typer.Argument(metavar="STORE", help="The store: folder or address.", show_default=False)
+]
 Source = Annotated[str, typer.Option(metavar="TEXT", help="Where the crystals are from.")]
 Licence = Annotated[str, typer.Option(metavar="TEXT", help="Their licence.")]
 Citation = Annotated[str, typer.Option(metavar="TEXT", help="What to cite for them.")]
@@ -232,7 +234,7 @@ def stats(store: StorePath, json: Json = False) -> None:
 @app.command()
 def merge(
     stores: Annotated[
-        list[Path], typer.Argument(metavar="STORE...", help="The stores.", show_default=False)
+        list[str], typer.Argument(metavar="STORE...", help="The stores.", show_default=False)
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="STORE", help="Store to make.", show_default=False)

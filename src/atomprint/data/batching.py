@@ -1,6 +1,6 @@
 """From crystals to batches, bounded by crystals, atoms and edges, the same for a seed always."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -11,13 +11,15 @@ from pydantic import Field
 from torch import Tensor
 
 from atomprint.data.mixing import Mix
-from atomprint.data.selection import sizes_of, volumes_of
+from atomprint.data.selection import IntArray, Measured, shuffled, sizes_of, volumes_of
 from atomprint.ground.errors import DataError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.graph import GraphBatch
 from atomprint.structures.parts import Part, divide
 from atomprint.structures.perturb import PerturbSettings, draw_change
+
+_BLOCK = 1 << 16
 
 
 class BatchSettings(Settings):
@@ -73,40 +75,62 @@ def estimate_edges(crystal: Crystal, cutoff: float) -> float:
     return crystal.n_atoms**2 / crystal.volume * 4 / 3 * np.pi * cutoff**3
 
 
-def estimate_all_edges(crystals: Sequence[Crystal], cutoff: float) -> npt.NDArray[np.float64]:
-    """The same for many crystals, ``(n_crystals,)``, without making those of a store."""
-    edges = sizes_of(crystals).astype(np.float64)
-    # In place: of many millions of crystals every copy counts.
-    edges *= edges
-    edges /= volumes_of(crystals)
-    edges *= 4
-    edges /= 3
-    edges *= np.pi
-    edges *= cutoff**3
-    return edges
+class Extents:
+    """Atoms and estimated edges of many crystals, without making those of a store.
+
+    Of a store nothing is copied: among many millions of crystals every array counts.
+
+    Parameters
+    ----------
+    crystals
+        Any number.
+    cutoff
+        Of the graphs, Å.
+    """
+
+    def __init__(self, crystals: Sequence[Crystal], cutoff: float) -> None:
+        self.crystals, self.cutoff = crystals, cutoff
+        self._known = isinstance(crystals, Measured)
+        if not self._known:
+            self._n_atoms, self._volumes = sizes_of(crystals), volumes_of(crystals)
+
+    def n_atoms(self, indices: IntArray) -> npt.NDArray[np.int32]:
+        """Atoms of some crystals."""
+        return sizes_of(self.crystals, indices) if self._known else self._n_atoms[indices]
+
+    def n_edges(self, indices: IntArray) -> npt.NDArray[np.float64]:
+        """Edges that they would have if they were of uniform density."""
+        volumes = volumes_of(self.crystals, indices) if self._known else self._volumes[indices]
+        squares = self.n_atoms(indices).astype(np.float64) ** 2
+        found: npt.NDArray[np.float64] = squares / volumes * 4 / 3 * np.pi * self.cutoff**3
+        return found
+
+    def fit(self, limits: BatchSettings) -> npt.NDArray[np.bool_]:
+        """Whether each crystal has a place in a batch, ``(n_crystals,)``."""
+        fits = np.empty(len(self.crystals), np.bool_)
+        for start in range(0, len(fits), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(fits)))
+            small = self.n_atoms(rows) <= limits.max_atoms
+            fits[rows] = small & (self.n_edges(rows) <= limits.max_edges)
+        return fits
 
 
 def plan_batches(
-    crystals: Sequence[Crystal], order: Iterable[int], cutoff: float, limits: BatchSettings
+    crystals: Sequence[Crystal], order: Sequence[int], cutoff: float, limits: BatchSettings
 ) -> Iterator[list[int]]:
     """Cut an order of crystals into batches within the limits, one after the other.
 
     A crystal that exceeds a limit by itself gets a batch of its own.
     """
-    return _cut(sizes_of(crystals), estimate_all_edges(crystals, cutoff), order, limits)
+    return _cut(Extents(crystals, cutoff), order, limits)
 
 
 def _cut(
-    n_atoms: npt.NDArray[np.int32],
-    n_edges: npt.NDArray[np.float64],
-    order: Iterable[int],
-    limits: BatchSettings,
+    extents: Extents, order: Sequence[int] | IntArray, limits: BatchSettings
 ) -> Iterator[list[int]]:
     current: list[int] = []
     atoms, edges = 0, 0.0
-    for number in order:
-        index = int(number)
-        more_atoms, more_edges = int(n_atoms[index]), float(n_edges[index])
+    for index, more_atoms, more_edges in _in_blocks(extents, order):
         full = (
             len(current) + 1 > limits.max_crystals
             or atoms + more_atoms > limits.max_atoms
@@ -120,6 +144,16 @@ def _cut(
         edges += more_edges
     if current:
         yield current
+
+
+def _in_blocks(
+    extents: Extents, order: Sequence[int] | IntArray
+) -> Iterator[tuple[int, int, float]]:
+    """Yield index, atoms and edges of each crystal of an order."""
+    for start in range(0, len(order), _BLOCK):
+        rows = np.asarray(order[start : start + _BLOCK])
+        lists = (rows.tolist(), extents.n_atoms(rows).tolist(), extents.n_edges(rows).tolist())
+        yield from zip(*lists, strict=True)
 
 
 def collate(crystals: Sequence[Crystal], cutoff: float, labels: Sequence[LabelSpec] = ()) -> Batch:
@@ -197,8 +231,7 @@ class BatchStream:
         self.crystals = crystals
         self.cutoff = cutoff
         self.limits = limits
-        self._n_atoms = sizes_of(crystals)
-        self._n_edges = estimate_all_edges(crystals, cutoff)
+        self._extents = Extents(crystals, cutoff)
         self.seed = seed
         self.labels = tuple(labels)
         self.perturbation = perturbation
@@ -209,10 +242,10 @@ class BatchStream:
     def epoch(self, epoch: int) -> Iterator[list[int]]:
         """Yield the batches of one epoch, as indices of crystals."""
         if self.mix is not None:
-            order = self.mix.order(epoch)
+            order: IntArray = self.mix.order(epoch)
         else:
-            order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.crystals))
-        return _cut(self._n_atoms, self._n_edges, order, self.limits)
+            order = shuffled(len(self.crystals), np.random.default_rng((self.seed, 0, epoch)))
+        return _cut(self._extents, order, self.limits)
 
     def plan(self, start: int = 0) -> Iterator[tuple[int, list[int]]]:
         """Yield (step, indices) of whole batches from a step on, without end."""
@@ -227,17 +260,18 @@ class BatchStream:
     def build(self, step: int, indices: Sequence[int]) -> Batch:
         """Build this process's part of the batch of a step; only its own crystals are read."""
         part, places = None, np.arange(len(indices))
+        rows = np.asarray(indices)
+        n_atoms = self._extents.n_atoms(rows).tolist()
         if self.world_size > 1:
-            rows = np.asarray(indices)
             part, places = divide(
-                self._n_atoms[rows], self._n_edges[rows], self.rank, self.world_size
+                np.array(n_atoms), self._extents.n_edges(rows), self.rank, self.world_size
             )
         chosen = {int(place): self.crystals[indices[int(place)]] for place in places}
         rng = np.random.default_rng((self.seed, 1, step))
         if self.perturbation is not None:
-            for place, index in enumerate(indices):
+            for place, size in enumerate(n_atoms):
                 # Drawn for crystals of other processes too, so that the numbers are the same.
-                change = draw_change(int(self._n_atoms[index]), self.perturbation, rng)
+                change = draw_change(size, self.perturbation, rng)
                 if place in chosen:
                     chosen[place] = change.apply(chosen[place])
         batch = collate(list(chosen.values()), self.cutoff, self.labels)

@@ -40,7 +40,8 @@ def load_crystals(
             path, labels=labels, id_column=id_column, strict=strict, progress=progress
         )
     store = Store(cast("PathInput", path))
-    problems = list(read_quarantine(store.path))
+    # Of a store elsewhere, only crystals are read.
+    problems = list(read_quarantine(store.path)) if isinstance(store.path, Path) else []
     if strict and problems:
         raise DataError(f"{path}: {problems[0]}")
     crystals = []

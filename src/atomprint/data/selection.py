@@ -2,12 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from atomprint.structures.crystal import Crystal
+
+IntArray = npt.NDArray[np.signedinteger[Any]]
+_BLOCK = 1 << 20
 
 
 class Measured(Sequence[Crystal]):
@@ -23,6 +26,14 @@ class Measured(Sequence[Crystal]):
     def volumes(self) -> npt.NDArray[np.float64]:
         """Volume of every cell, ``(n_crystals,)``, Å³."""
 
+    def sizes_at(self, indices: IntArray) -> npt.NDArray[np.int32]:
+        """Atoms of some crystals."""
+        return self.sizes[indices]
+
+    def volumes_at(self, indices: IntArray) -> npt.NDArray[np.float64]:
+        """Volumes of some cells, Å³."""
+        return self.volumes[indices]
+
 
 class Selection(Measured):
     """Crystals of a sequence at some indices, made when asked for.
@@ -35,9 +46,9 @@ class Selection(Measured):
         ``(n,)``, in the order wanted.
     """
 
-    def __init__(self, crystals: Sequence[Crystal], indices: npt.NDArray[np.int64]) -> None:
+    def __init__(self, crystals: Sequence[Crystal], indices: IntArray) -> None:
         self.crystals: Sequence[Crystal] = crystals
-        self.indices: npt.NDArray[np.int64] = indices
+        self.indices: IntArray = indices
         if isinstance(crystals, Selection):
             self.crystals, self.indices = crystals.crystals, crystals.indices[indices]
 
@@ -68,6 +79,14 @@ class Selection(Measured):
     def volumes(self) -> npt.NDArray[np.float64]:
         """Volume of every cell, ``(n_crystals,)``, Å³."""
         return volumes_of(self.crystals)[self.indices]
+
+    def sizes_at(self, indices: IntArray) -> npt.NDArray[np.int32]:
+        """Atoms of some crystals."""
+        return sizes_of(self.crystals, self.indices[indices])
+
+    def volumes_at(self, indices: IntArray) -> npt.NDArray[np.float64]:
+        """Volumes of some cells, Å³."""
+        return volumes_of(self.crystals, self.indices[indices])
 
 
 class Joined(Measured):
@@ -111,22 +130,70 @@ class Joined(Measured):
         """Volume of every cell, ``(n_crystals,)``, Å³."""
         return np.concatenate([volumes_of(part) for part in self.parts])
 
+    def sizes_at(self, indices: IntArray) -> npt.NDArray[np.int32]:
+        """Atoms of some crystals."""
+        found = np.empty(len(indices), np.int32)
+        for part, rows, inside in self._divided(indices):
+            found[rows] = sizes_of(part, inside)
+        return found
 
-def sizes_of(crystals: Sequence[Crystal]) -> npt.NDArray[np.int32]:
-    """Atoms of every crystal, ``(n_crystals,)``."""
+    def volumes_at(self, indices: IntArray) -> npt.NDArray[np.float64]:
+        """Volumes of some cells, Å³."""
+        found = np.empty(len(indices), np.float64)
+        for part, rows, inside in self._divided(indices):
+            found[rows] = volumes_of(part, inside)
+        return found
+
+    def _divided(self, indices: IntArray) -> Iterator[tuple[Sequence[Crystal], IntArray, IntArray]]:
+        """Yield every part with the rows of ``indices`` that lie in it, and where in it."""
+        owner = np.searchsorted(self._stops, indices, side="right")
+        for number, part in enumerate(self.parts):
+            rows = np.flatnonzero(owner == number)
+            if len(rows):
+                first = int(self._stops[number - 1]) if number else 0
+                yield part, rows, indices[rows] - first
+
+
+def sizes_of(crystals: Sequence[Crystal], indices: IntArray | None = None) -> npt.NDArray[np.int32]:
+    """Atoms of every crystal, or of those at some indices."""
     if isinstance(crystals, Measured):
-        return crystals.sizes
-    return np.array([crystal.n_atoms for crystal in crystals], np.int32)
+        return crystals.sizes if indices is None else crystals.sizes_at(indices)
+    chosen = crystals if indices is None else [crystals[int(i)] for i in indices]
+    return np.array([crystal.n_atoms for crystal in chosen], np.int32)
 
 
-def volumes_of(crystals: Sequence[Crystal]) -> npt.NDArray[np.float64]:
-    """Volume of every cell, ``(n_crystals,)``, Å³."""
+def volumes_of(
+    crystals: Sequence[Crystal], indices: IntArray | None = None
+) -> npt.NDArray[np.float64]:
+    """Volume of every cell, or of those at some indices, Å³."""
     if isinstance(crystals, Measured):
-        return crystals.volumes
-    return np.array([crystal.volume for crystal in crystals], np.float64)
+        return crystals.volumes if indices is None else crystals.volumes_at(indices)
+    chosen = crystals if indices is None else [crystals[int(i)] for i in indices]
+    return np.array([crystal.volume for crystal in chosen], np.float64)
 
 
-def pick(crystals: Sequence[Crystal], indices: npt.NDArray[np.int64]) -> Sequence[Crystal]:
+def shuffled(n: int, rng: np.random.Generator) -> IntArray:
+    """``rng.permutation(n)``, the same numbers, in half the memory where they are below 2³¹."""
+    if n >= 2**31:
+        return rng.permutation(n)
+    order: IntArray = np.arange(n, dtype=np.int32)
+    rng.shuffle(order)
+    return order
+
+
+def indices_of(mask: npt.NDArray[np.bool_]) -> IntArray:
+    """Indices at which a mask is true; of 32 bits where that is enough."""
+    dtype = np.int32 if len(mask) < 2**31 else np.int64
+    # In blocks: NumPy makes them of 64 bits first.
+    parts = [
+        (np.flatnonzero(mask[start : start + _BLOCK]) + start).astype(dtype)
+        for start in range(0, len(mask), _BLOCK)
+    ]
+    found: IntArray = np.concatenate(parts) if parts else np.zeros(0, dtype)
+    return found
+
+
+def pick(crystals: Sequence[Crystal], indices: IntArray) -> Sequence[Crystal]:
     """Crystals at some indices: a list of what is in memory anyway, lazily otherwise."""
     if isinstance(crystals, Measured):
         return Selection(crystals, indices)

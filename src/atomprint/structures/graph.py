@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from atomprint.structures.crystal import Crystal
+from atomprint.structures.crystal import Crystal, FloatArray
 from atomprint.structures.neighbors import Neighbors
 from atomprint.structures.search import search
 
@@ -65,10 +66,10 @@ class GraphBatch:
         no digits. A neighbour list given in ``neighbors`` must belong to wrapped positions.
         """
         numbers = [c.numbers for c in crystals] or [np.zeros(0, dtype=np.int64)]
-        wrapped = [wrap(c) for c in crystals] or [np.zeros((0, 3))]
-        positions = np.concatenate(wrapped)
         first_atom = np.cumsum([0, *(c.n_atoms for c in crystals)])
         cells = np.stack([c.cell for c in crystals]) if crystals else np.zeros((0, 3, 3))
+        positions = np.concatenate([c.positions for c in crystals] or [np.zeros((0, 3))])
+        positions = _wrapped(positions, cells, np.diff(first_atom))
         if neighbors is None:
             found = search(positions, cells, first_atom, cutoff)
             centers = np.repeat(np.arange(len(positions)), np.diff(found.first))
@@ -216,7 +217,31 @@ class GraphBatch:
 
 def wrap(crystal: Crystal) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Cartesian positions (Å) with every atom moved into the cell by lattice translations."""
-    return crystal.positions - np.floor(crystal.frac) @ crystal.cell
+    return _wrapped(crystal.positions, crystal.cell[None], np.array([crystal.n_atoms]))
+
+
+def _wrapped(positions: FloatArray, cells: FloatArray, counts: npt.NDArray[np.int64]) -> FloatArray:
+    """The same for many crystals at once, to the same last bit.
+
+    Parameters
+    ----------
+    positions
+        Of all atoms, ``(n_atoms, 3)``, Å.
+    cells
+        ``(n_crystals, 3, 3)``, Å.
+    counts
+        Atoms of each crystal.
+    """
+    frac = _times(positions, np.repeat(np.linalg.inv(cells), counts, axis=0))
+    return positions - _times(np.floor(frac), np.repeat(cells, counts, axis=0))
+
+
+def _times(rows: FloatArray, matrices: FloatArray) -> FloatArray:
+    """Each row times its matrix, term by term, so that a row's result is its own affair."""
+    product: FloatArray = rows[:, :1] * matrices[:, 0]
+    product += rows[:, 1:2] * matrices[:, 1]
+    product += rows[:, 2:] * matrices[:, 2]
+    return product
 
 
 def sum_by_index(values: Tensor, index: Tensor, size: int) -> Tensor:

@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from atomprint.data.batching import BatchSettings, estimate_all_edges
+from atomprint.data.batching import BatchSettings, Extents
 from atomprint.data.mixing import Corpus, Mix
-from atomprint.data.selection import Joined, Measured, Selection, join, pick, sizes_of
+from atomprint.data.selection import (
+    IntArray,
+    Joined,
+    Measured,
+    Selection,
+    indices_of,
+    join,
+    pick,
+    shuffled,
+)
 from atomprint.data.store import Provenance, Store
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.heads.terms import terms
@@ -19,6 +27,7 @@ from atomprint.training.run import hash_crystals, hash_text
 
 Corpora = Sequence[Crystal] | Mapping[str, Corpus]
 """Crystals, or several corpora by name."""
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -58,9 +67,9 @@ class Material:
     def sample(self, n: int, seed: int) -> list[Crystal]:
         """At most ``n`` random training crystals; of a mixture, as it draws them."""
         if self.mix is not None:
-            order = self.mix.order(0)
+            order: IntArray = self.mix.order(0)
         else:
-            order = np.random.default_rng((seed, 2)).permutation(len(self.train))
+            order = shuffled(len(self.train), np.random.default_rng((seed, 2)))
         return [self.train[int(i)] for i in order[:n]]
 
 
@@ -99,7 +108,8 @@ def prepare(
     valid: list[Sequence[Crystal]] = []
     n_left_out = 0
     for (name, corpus), share in zip(named.items(), shares, strict=True):
-        usable = pick(corpus.crystals, np.flatnonzero(_fits(corpus.crystals, cutoff, limits)))
+        fits = Extents(corpus.crystals, cutoff).fit(limits)
+        usable = corpus.crystals if fits.all() else pick(corpus.crystals, indices_of(fits))
         n_left_out += len(corpus.crystals) - len(usable)
         kept, held_out = _hold_out(usable, valid_fraction, round(512 * share), seed)
         if not kept:
@@ -171,24 +181,19 @@ def hash_corpus(crystals: Sequence[Crystal]) -> str:
         return crystals.hash()
     if isinstance(crystals, Selection) and isinstance(crystals.crystals, Measured):
         digest = hashlib.sha256(hash_corpus(crystals.crystals).encode())
-        digest.update(np.ascontiguousarray(crystals.indices).tobytes())
+        for start in range(0, len(crystals), _BLOCK):
+            # Of 64 bits, however they are kept.
+            digest.update(crystals.indices[start : start + _BLOCK].astype(np.int64).tobytes())
         return digest.hexdigest()[:16]
     if isinstance(crystals, Joined):
         return hash_text(" ".join(hash_corpus(part) for part in crystals.parts))
     return hash_crystals(crystals)
 
 
-def _fits(
-    crystals: Sequence[Crystal], cutoff: float, limits: BatchSettings
-) -> npt.NDArray[np.bool_]:
-    small = sizes_of(crystals) <= limits.max_atoms
-    fits: npt.NDArray[np.bool_] = small & (estimate_all_edges(crystals, cutoff) <= limits.max_edges)
-    return fits
-
-
 def _hold_out(
     crystals: Sequence[Crystal], fraction: float, most: int, seed: int
 ) -> tuple[Sequence[Crystal], Sequence[Crystal]]:
-    order = np.random.default_rng((seed, 3)).permutation(len(crystals))
-    n_valid = min(most, int(fraction * len(crystals)))
-    return pick(crystals, np.sort(order[n_valid:])), pick(crystals, np.sort(order[:n_valid]))
+    order = shuffled(len(crystals), np.random.default_rng((seed, 3)))
+    held_out = np.zeros(len(crystals), np.bool_)
+    held_out[order[: min(most, int(fraction * len(crystals)))]] = True
+    return pick(crystals, indices_of(~held_out)), pick(crystals, indices_of(held_out))

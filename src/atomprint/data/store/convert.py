@@ -260,6 +260,7 @@ class _Conversion:
             not_labels=decision.not_labels,
             dates=decision.dates,
             complete=True,
+            shards=tuple(file.name for file in shard_paths(self.writer.path)),
         )
         return decision.notes, problems
 

@@ -15,12 +15,13 @@ else, and nothing in the file is code.
 
 import json
 import math
+import mmap
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,11 @@ FORMAT = 1
 SUFFIX = ".shard"
 _ALIGN = 64
 _FIXED = 24
+FIRST = 1 << 16
+"""Bytes of a shard that are read first; most headers are shorter."""
 _MAX_HEADER = 64 << 20
+_MAX_DIMENSIONS = 8
+_MAX_NUMBERS = 1 << 48
 _DTYPES = ("|u1", "<u4", "<u8", "<f4", "<f8")
 
 AnyArray = npt.NDArray[Any]
@@ -82,11 +87,14 @@ class Header:
         Everything else that was given when it was written; ``n_crystals`` and ``n_atoms`` among it.
     crc32
         Of the header, arrays' checksums included: two shards with the same one hold the same.
+    start
+        Where the arrays begin in the file.
     """
 
     arrays: dict[str, ArrayPlace]
     about: dict[str, Any]
     crc32: int
+    start: int
 
     @property
     def n_crystals(self) -> int:
@@ -97,6 +105,11 @@ class Header:
     def n_atoms(self) -> int:
         """Atoms in the shard."""
         return int(self.about["n_atoms"])
+
+    @property
+    def n_bytes(self) -> int:
+        """Length of the shard."""
+        return max((p.offset + p.n_bytes for p in self.arrays.values()), default=self.start)
 
 
 def write_shard(path: Path, arrays: Mapping[str, AnyArray], about: Mapping[str, Any]) -> Header:
@@ -148,7 +161,7 @@ def write_shard(path: Path, arrays: Mapping[str, AnyArray], about: Mapping[str, 
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         partial.unlink(missing_ok=True)
-    return _parsed(path, header, crc32, start)
+    return _parsed(str(path), header, crc32, start)
 
 
 def read_header(path: Path) -> Header:
@@ -162,35 +175,60 @@ def read_header(path: Path) -> Header:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            fixed = file.read(_FIXED)
-            if len(fixed) < _FIXED or fixed[:8] != MAGIC:
-                raise DamagedShard(f"{path}: is no shard of a store (its first bytes are others)")
-            number, crc32 = (int(v) for v in np.frombuffer(fixed[8:16], "<u4"))
-            length = int(np.frombuffer(fixed[16:24], "<u8")[0])
-            if length > min(size, _MAX_HEADER):
-                raise DamagedShard(f"{path}: is cut off within its header ({size:,} bytes)")
-            text = file.read(length)
+            first = file.read(FIRST)
+            header = header_of(str(path), first, lambda start, stop: file.read(stop - start))
     except OSError as error:
         raise DamagedShard(f"{path}: cannot be read ({error.strerror or error})") from None
+    if size < header.n_bytes:
+        raise DamagedShard(f"{path}: is cut off, {size:,} of {header.n_bytes:,} bytes are there")
+    return header
+
+
+def header_of(where: str, first: bytes, read: Callable[[int, int], bytes]) -> Header:
+    """Header of a shard, wherever it is.
+
+    Parameters
+    ----------
+    where
+        For messages.
+    first
+        The first bytes of it.
+    read
+        Gives the bytes from ``len(first)`` to a place, where the header is longer than ``first``.
+
+    Raises
+    ------
+    DamagedShard
+        If it is no shard, or its header was changed or is cut off.
+    DataError
+        If it has a format of the future.
+    """
+    if len(first) < _FIXED or first[:8] != MAGIC:
+        raise DamagedShard(f"{where}: is no shard of a store (its first bytes are others)")
+    number, crc32 = (int(v) for v in np.frombuffer(first[8:16], "<u4"))
+    length = int(np.frombuffer(first[16:24], "<u8")[0])
+    if length > _MAX_HEADER:
+        raise DamagedShard(f"{where}: its header claims to be {length:,} bytes long")
+    text = first[_FIXED : _FIXED + length]
+    if len(text) < length:
+        text += read(len(first), _FIXED + length)
     if len(text) < length or _header_crc32(number, text) != crc32:
-        raise DamagedShard(f"{path}: its header was changed or cut off (checksum)")
+        raise DamagedShard(f"{where}: its header was changed or cut off (checksum)")
     if number > FORMAT:
         raise DataError(
-            f"{path}: has format {number}, and this atomprint reads up to {FORMAT}; install a "
+            f"{where}: has format {number}, and this atomprint reads up to {FORMAT}; install a "
             "newer one"
         )
-    header = _parsed(path, text, crc32, _aligned(_FIXED + length))
-    end = max((p.offset + p.n_bytes for p in header.arrays.values()), default=0)
-    if size < end:
-        raise DamagedShard(f"{path}: is cut off, {size:,} of {end:,} bytes are there")
-    return header
+    return _parsed(where, text, crc32, _aligned(_FIXED + length))
 
 
 def map_arrays(path: Path, header: Header) -> dict[str, AnyArray]:
     """Arrays of a shard, mapped into memory: shared by all processes, read when touched."""
     try:
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         # A plain array on the mapped bytes: slices of np.memmap cost several times as much.
-        whole = np.asarray(np.memmap(path, np.uint8, "r"))
+        whole = np.frombuffer(mapped, np.uint8)
     except (OSError, ValueError) as error:
         raise DamagedShard(f"{path}: cannot be mapped ({error})") from None
     return {
@@ -198,6 +236,65 @@ def map_arrays(path: Path, header: Header) -> dict[str, AnyArray]:
         if p.n_bytes
         else np.zeros(p.shape, p.dtype)
         for name, p in header.arrays.items()
+    }
+
+
+class Rows:
+    """One array of a shard, read row by row from the file.
+
+    What is mapped stays in a process's memory with all that lies around it; of stores much larger
+    than that may be, rows are read instead. Their pages, too, are shared by all processes.
+
+    Parameters
+    ----------
+    file
+        Opened without a buffer; stays open as long as this lives.
+    place
+        Of the array.
+    """
+
+    def __init__(self, file: BinaryIO, place: ArrayPlace) -> None:
+        self._file, self._handle = file, file.fileno()
+        self._dtype, self._offset = np.dtype(place.dtype), place.offset
+        self._n, self._shape = place.shape[0], place.shape[1:]
+        self._size = self._dtype.itemsize * math.prod(self._shape)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self._n
+
+    def __getitem__(self, rows: int | slice) -> AnyArray:
+        """One row, or the rows from one to another."""
+        if isinstance(rows, slice):
+            return self._read(rows.start, rows.stop).reshape(-1, *self._shape)
+        # An array without dimensions counts as a number.
+        return self._read(rows, rows + 1).reshape(self._shape)
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        data = os.pread(
+            self._handle, (stop - start) * self._size, self._offset + start * self._size
+        )
+        if len(data) != (stop - start) * self._size:
+            raise ValueError(f"{len(data)} of {(stop - start) * self._size} bytes are there")
+        return np.frombuffer(data, self._dtype)
+
+
+def open_rows(path: Path, header: Header) -> dict[str, Rows]:
+    """Arrays of a shard to be read row by row.
+
+    Raises
+    ------
+    DamagedShard
+        If it cannot be opened.
+    """
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise DamagedShard(f"{path}: cannot be opened ({error.strerror or error})") from None
+    return {
+        name: Rows(cast(BinaryIO, file), place)
+        for name, place in header.arrays.items()
+        if place.shape
     }
 
 
@@ -227,7 +324,7 @@ def _header_crc32(number: int, header: bytes) -> int:
     return zlib.crc32(np.array([number], "<u4").tobytes() + header)
 
 
-def _parsed(path: Path, text: bytes, crc32: int, start: int) -> Header:
+def _parsed(where: str, text: bytes, crc32: int, start: int) -> Header:
     try:
         values = json_of(text)
         arrays = {
@@ -239,15 +336,28 @@ def _parsed(path: Path, text: bytes, crc32: int, start: int) -> Header:
             )
             for name, place in values["arrays"].items()
         }
-        header = Header(arrays, dict(values["about"]), crc32)
-        sound = header.n_crystals >= 0 and header.n_atoms >= 0
-    except (ValueError, KeyError, TypeError, AttributeError):
+        header = Header(arrays, dict(values["about"]), crc32, start)
+        sound = header.n_crystals >= 0 and header.n_atoms >= 0 and _apart(arrays, start)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         sound = False
-    if not sound or any(
-        p.dtype not in _DTYPES or min((*p.shape, p.offset, 0)) < 0 for p in arrays.values()
-    ):
-        raise DamagedShard(f"{path}: its header is not one that atomprint writes")
+    if not sound:
+        raise DamagedShard(f"{where}: its header is not one that atomprint writes")
     return header
+
+
+def _apart(arrays: Mapping[str, ArrayPlace], start: int) -> bool:
+    """Whether arrays are of known types, and lie one after the other without overlap."""
+    end = start
+    for place in sorted(arrays.values(), key=lambda place: place.offset):
+        if place.dtype not in _DTYPES or len(place.shape) > _MAX_DIMENSIONS:
+            return False
+        if min((*place.shape, 0)) < 0 or place.offset < end or place.offset % _ALIGN:
+            return False
+        # Also of arrays without a single number: NumPy counts their other dimensions.
+        if math.prod(max(n, 1) for n in place.shape) > _MAX_NUMBERS:
+            return False
+        end = place.offset + place.n_bytes
+    return True
 
 
 def _aligned(offset: int) -> int:

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from atomprint.data.store.layout import Header
+from atomprint.data.store.layout import Header, Rows
+from atomprint.ground.elements import MAX_Z
 from atomprint.ground.errors import DataError
 from atomprint.structures.crystal import Crystal, LabelValue
 
 AnyArray = npt.NDArray[Any]
 LABEL = "label:"
 _MAX_ATOMS = 2**32 - 1
+_MAX_ROW = 2**20
 
 
 def hash_id(id: str) -> int:
@@ -74,6 +76,8 @@ def misfit(header: Header) -> str:
     Damage is told by checksums; this is for a stranger's file, whose checksums may be right.
     """
     n, n_atoms = header.n_crystals, header.n_atoms
+    if not n:
+        return ""
     real = ("<f4", "<f8")
     wanted: dict[str, tuple[tuple[int | None, ...], tuple[str, ...]]] = {
         "atom_stops": ((n,), ("<u4",)),
@@ -87,11 +91,15 @@ def misfit(header: Header) -> str:
     labels = header.about.get("labels")
     if not isinstance(labels, dict):
         return "labels"
+    if not isinstance(header.about.get("units", {}), dict):
+        return "units"
     for name, tail in labels.items():
+        if name != name.encode("utf-8", "replace").decode():
+            return "labels"
         if tail is None:
             wanted[LABEL + name] = ((n,), ("<f8",))
             continue
-        if not isinstance(tail, list) or not all(isinstance(m, int) and m > 0 for m in tail):
+        if not isinstance(tail, list) or not all(type(m) is int and 0 < m < _MAX_ROW for m in tail):
             return f"label {name}"
         wanted[LABEL + name] = ((None,), ("<f8",))
         wanted[f"{LABEL}{name}:stops"] = ((n,), ("<u4",))
@@ -127,7 +135,7 @@ def _pack_label(
 
 
 def unpack(
-    arrays: dict[str, AnyArray],
+    arrays: Mapping[str, AnyArray | Rows],
     labels: Mapping[str, tuple[str, list[int] | None]],
     row: int,
     source: str,
@@ -167,7 +175,7 @@ def unpack(
     )
 
 
-def id_at(arrays: dict[str, AnyArray], row: int) -> str:
+def id_at(arrays: Mapping[str, AnyArray | Rows], row: int) -> str:
     """Id of a row."""
     start, stop = _bounds(arrays["id_stops"], row, len(arrays["ids"]))
     return bytes(arrays["ids"][start:stop]).decode()
@@ -181,7 +189,29 @@ def counts_of(stops: AnyArray) -> npt.NDArray[np.int64]:
     return ends - starts
 
 
-def _bounds(stops: AnyArray, row: int, n: int) -> tuple[int, int]:
+def contradiction(arrays: Mapping[str, AnyArray], header: Header) -> str:
+    """What in a shard cannot be, though its header fits: where rows end, and elements; else empty.
+
+    Cheap enough for every shard that is opened: what is counted with and indexed by is right then.
+    """
+    lengths = {"atom_stops": header.n_atoms, "id_stops": len(arrays["ids"])}
+    for name in arrays:
+        if name.startswith(LABEL) and name.endswith(":stops"):
+            lengths[name] = len(arrays[name[: -len(":stops")]])
+    for name, total in lengths.items():
+        stops = arrays[name]
+        if int(stops[-1]) != total or (stops[1:] < stops[:-1]).any():
+            return f"{name} do not add up to {total:,}"
+    stops = arrays["atom_stops"]
+    if int(stops[0]) < 1 or (stops[1:] == stops[:-1]).any():
+        return "it has a crystal without atoms"
+    numbers = arrays["numbers"]
+    if numbers.min() < 1 or numbers.max() > MAX_Z:
+        return f"it has atomic numbers that are none (1 to {MAX_Z})"
+    return ""
+
+
+def _bounds(stops: AnyArray | Rows, row: int, n: int) -> tuple[int, int]:
     """Where a row's part of ``n`` values begins and ends."""
     start, stop = int(stops[row - 1]) if row else 0, int(stops[row])
     if not start <= stop <= n:

@@ -83,7 +83,7 @@ def store_stats(store: Store, progress: Callable[[int, int], None] | None = None
             progress(shard + 1, len(store.headers))
     sizes = store.sizes
     density = np.concatenate(densities)
-    n_bytes = sum(file.stat().st_size for file, _ in store.headers)
+    n_bytes = sum(header.n_bytes for _, header in store.headers)
     order = [int(z) for z in np.argsort(-with_element, kind="stable") if with_element[z]]
     low, mid, high = (float(v) for v in np.quantile(density, [0.05, 0.5, 0.95]))
     return StoreStats(

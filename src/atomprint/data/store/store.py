@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from threading import RLock
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +21,21 @@ from atomprint.data.store.layout import (
     AnyArray,
     DamagedShard,
     Header,
+    Rows,
     map_arrays,
+    open_rows,
     read_array,
     read_header,
 )
-from atomprint.data.store.packing import LABEL, counts_of, id_at, misfit, unpack
+from atomprint.data.store.packing import (
+    LABEL,
+    contradiction,
+    counts_of,
+    id_at,
+    misfit,
+    unpack,
+)
+from atomprint.data.store.remote import RemoteShards, is_remote
 from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
@@ -32,6 +44,11 @@ from atomprint.structures.crystal import Crystal
 DESCRIPTION = "store.json"
 SHARDS = "shards"
 FORMAT = 1
+_MOST_MAPPED = 256 << 20
+"""Bytes of a store that is mapped into memory as a whole; of a larger one rows are read."""
+_MAPPED = 2
+_OPENED = 256
+T = TypeVar("T")
 
 
 class Provenance(Settings):
@@ -53,10 +70,15 @@ class Description(Settings):
     provenance: tuple[Provenance, ...] = Field((), description="where the crystals are from")
     inputs: str = Field("", description="hash of the files that an unfinished conversion reads")
     complete: bool = Field(True, description="whether a conversion into it has ended")
+    shards: tuple[str, ...] = Field(
+        (), description="their names, for readers that cannot list a folder (web servers)"
+    )
 
 
 def is_store(path: object) -> bool:
-    """Whether a path is the folder of a store."""
+    """Whether a path is the folder of a store, or an address, which only stores have."""
+    if is_remote(path):
+        return True
     return isinstance(path, str | os.PathLike) and (Path(path) / DESCRIPTION).is_file()
 
 
@@ -70,14 +92,20 @@ def read_description(path: Path) -> Description:
     DataError
         If it is not what atomprint writes.
     """
-    file = path / DESCRIPTION
     try:
-        values = json_of(file.read_text(encoding="utf-8"))
+        text = (path / DESCRIPTION).read_bytes()
     except OSError:
         raise UsageError(
             f"{path}: is no store (there is no {DESCRIPTION}); make one with: "
             f"atomprint data convert FILES --out {path}"
         ) from None
+    return _described(text, str(path))
+
+
+def _described(text: bytes, path: str) -> Description:
+    file = f"{path}/{DESCRIPTION}"
+    try:
+        values = json_of(text)
     except ValueError:
         raise DataError(
             f"{file}: is no JSON; repair it with: atomprint data validate {path} --repair"
@@ -106,25 +134,29 @@ class Store(Measured):
     Parameters
     ----------
     path
-        The store's folder.
+        The store's folder; or its address (``s3://...``, ``gs://...``, ``https://...``,
+        ``hf://...``), from where shards are fetched when they are needed, see
+        :mod:`atomprint.data.store.remote`.
 
     Raises
     ------
     UsageError
-        If it is no store.
+        If it is no store; of an address, also if a package for it is missing.
     DataError
-        If it is not whole.
+        If it is not whole, or cannot be reached.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self.description = read_description(self.path)
+        self._remote = RemoteShards(path) if isinstance(path, str) and is_remote(path) else None
+        self.path: Path | str = Path(path) if self._remote is None else self._remote.url
         try:
-            found = [(file, read_header(file)) for file in shard_paths(self.path)]
+            found = self._found(self._remote)
             for file, header in found:
-                if header.n_crystals and (name := misfit(header)):
+                if name := misfit(header):
                     raise DamagedShard(f"{file}: its {name} is not as atomprint writes it")
         except DamagedShard as error:
+            if self._remote is not None:
+                raise
             raise DamagedShard(
                 f"{error}; repair the store with: atomprint data validate {self.path} --repair"
             ) from None
@@ -132,8 +164,27 @@ class Store(Measured):
         self._files = [file for file, header in found if header.n_crystals]
         self._headers = [header for _, header in found if header.n_crystals]
         self._stops = np.cumsum([header.n_crystals for header in self._headers], dtype=np.int64)
-        self._arrays: dict[int, dict[str, AnyArray]] = {}
+        self._arrays: OrderedDict[int, dict[str, AnyArray]] = OrderedDict()
+        self._opened: OrderedDict[int, dict[str, Rows]] = OrderedDict()
+        self._checked: set[int] = set()
+        self._lock = RLock()
         self._labels = [self._labels_of(header) for header in self._headers]
+        self._sources = [f"{Path(self.path).name}/{file.name}" for file in self._files]
+        n_bytes = sum(header.n_bytes for header in self._headers)
+        self._is_large = n_bytes > _MOST_MAPPED and hasattr(os, "pread")
+
+    def _found(self, remote: RemoteShards | None) -> list[tuple[Path, Header]]:
+        """Read the description and every shard's header."""
+        if remote is None:
+            self.description = read_description(Path(self.path))
+            return [(file, read_header(file)) for file in shard_paths(Path(self.path))]
+        text = remote.description()
+        if text is None:
+            raise UsageError(f"{self.path}: is no store (there is no {DESCRIPTION})")
+        self.description = _described(text, remote.url)
+        names = remote.names(self.description.shards)
+        pairs = zip(names, remote.headers(names), strict=True)
+        return [(Path(name), header) for name, header in pairs]
 
     def _labels_of(self, header: Header) -> dict[str, tuple[str, list[int] | None]]:
         """Labels of a shard: the column of each, and the shape of its rows."""
@@ -149,7 +200,7 @@ class Store(Measured):
                 found[name] = (name, tail)
         return found
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
+    def __reduce__(self) -> tuple[type["Store"], tuple[Path | str]]:
         """Send the path: the other process maps the files itself."""
         return Store, (self.path,)
 
@@ -170,9 +221,9 @@ class Store(Measured):
         if isinstance(index, slice):
             return Selection(self, np.arange(len(self))[index])
         shard, row = self.where(int(index))
-        name = f"{self.path.name}/{self._files[shard].name}#{row}"
         try:
-            return unpack(self.arrays(shard), self._labels[shard], row, name)
+            arrays, labels = self._rows(shard), self._labels[shard]
+            return unpack(arrays, labels, row, f"{self._sources[shard]}#{row}")
         except (ValueError, IndexError) as error:
             raise self._damaged(shard, row, error) from None
 
@@ -192,9 +243,58 @@ class Store(Measured):
 
     def arrays(self, shard: int) -> dict[str, AnyArray]:
         """Arrays of a shard, mapped into memory."""
-        if shard not in self._arrays:
-            self._arrays[shard] = map_arrays(self._files[shard], self._headers[shard])
-        return self._arrays[shard]
+
+        def opened() -> dict[str, AnyArray]:
+            arrays = map_arrays(self._local(shard), self._headers[shard])
+            self._check(shard, arrays)
+            return arrays
+
+        return self._kept(self._arrays, shard, opened, _MAPPED if self._is_large else None)
+
+    def _rows(self, shard: int) -> Mapping[str, AnyArray | Rows]:
+        """Arrays of a shard to take rows of: mapped, or, of a large store, read from the file."""
+        if not self._is_large:
+            return self.arrays(shard)
+
+        def opened() -> dict[str, Rows]:
+            self.arrays(shard)  # looked through once
+            return open_rows(self._local(shard), self._headers[shard])
+
+        return self._kept(self._opened, shard, opened, _OPENED)
+
+    def _local(self, shard: int) -> Path:
+        """File of a shard on this machine."""
+        file = self._files[shard]
+        if self._remote is None:
+            return file
+        return self._remote.fetch(file.name, self._headers[shard])
+
+    def _check(self, shard: int, arrays: dict[str, AnyArray]) -> None:
+        if shard not in self._checked:
+            if reason := contradiction(arrays, self._headers[shard]):
+                raise self._damage(shard, reason)
+            self._checked.add(shard)
+
+    def _kept(
+        self, known: OrderedDict[int, T], shard: int, make: Callable[[], T], most: int | None
+    ) -> T:
+        """What is known of a shard, else made; what was asked for longest ago is forgotten."""
+        with self._lock:
+            if shard in known:
+                if most is not None:
+                    known.move_to_end(shard)
+                return known[shard]
+            made = make()
+            if most is not None and len(known) >= most:
+                known.popitem(last=False)
+            known[shard] = made
+            return made
+
+    def _array(self, file: Path, header: Header, name: str) -> AnyArray:
+        """One array of a shard, in memory of its own."""
+        if self._remote is not None:
+            return self._remote.array(file.name, header, name)
+        return read_array(file, header, name)
 
     @property
     def headers(self) -> list[tuple[Path, Header]]:
@@ -205,14 +305,17 @@ class Store(Measured):
         """Id of a crystal, without making the crystal."""
         shard, row = self.where(index)
         try:
-            return id_at(self.arrays(shard), row)
+            return id_at(self._rows(shard), row)
         except (ValueError, IndexError) as error:
             raise self._damaged(shard, row, error) from None
 
     def _damaged(self, shard: int, row: int, error: Exception) -> DamagedShard:
+        return self._damage(shard, f"crystal {row} cannot be read ({error})")
+
+    def _damage(self, shard: int, reason: str) -> DamagedShard:
         return DamagedShard(
-            f"{self._files[shard]}: crystal {row} cannot be read ({error}); look for damage with: "
-            f"atomprint data validate {self.path}"
+            f"{self._files[shard]}: {reason}; look for damage with: atomprint data validate "
+            f"{self.path}"
         )
 
     def ids(self) -> Iterator[str]:
@@ -238,15 +341,19 @@ class Store(Measured):
     @cached_property
     def _sizes(self) -> npt.NDArray[np.int32]:
         found = np.empty(len(self), np.int32)
-        for at, file, header in self._places():
-            found[at] = counts_of(read_array(file, header, "atom_stops"))
+        for shard, (at, file, header) in enumerate(self._places()):
+            stops = self._array(file, header, "atom_stops")
+            counts = counts_of(stops)
+            if int(stops[-1]) != header.n_atoms or counts.min() < 1:
+                raise self._damage(shard, f"atom_stops do not add up to {header.n_atoms:,}")
+            found[at] = counts
         return found
 
     @cached_property
     def _volumes(self) -> npt.NDArray[np.float64]:
         found = np.empty(len(self), np.float64)
         for at, file, header in self._places():
-            cells = read_array(file, header, "cells").astype(np.float64)
+            cells = self._array(file, header, "cells").astype(np.float64)
             found[at] = np.abs(np.linalg.det(cells))
         return found
 

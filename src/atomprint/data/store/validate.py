@@ -17,7 +17,8 @@ from atomprint.data.store.layout import (
     read_header,
     write_shard,
 )
-from atomprint.data.store.packing import LABEL, counts_of, hash_id, id_at, misfit
+from atomprint.data.store.packing import LABEL, contradiction, counts_of, hash_id, id_at, misfit
+from atomprint.data.store.remote import is_remote
 from atomprint.data.store.seen import SeenIds
 from atomprint.data.store.store import DESCRIPTION, Description, read_description, shard_paths
 from atomprint.data.store.writer import StoreWriter, write_text
@@ -93,6 +94,11 @@ def validate_store(
     UsageError
         If there is no store, or another process is writing to it.
     """
+    if is_remote(path):
+        raise UsageError(
+            f"{path}: only stores on this machine can be checked; shards from elsewhere are "
+            "checked when they arrive"
+        )
     folder = Path(path)
     files = shard_paths(folder)
     if not files and not (folder / DESCRIPTION).is_file():
@@ -173,30 +179,23 @@ def _damage_of(file: Path) -> tuple[Damage | None, Header | None]:
     if broken:
         ids = () if {"ids", "id_stops"} & set(broken) else tuple(_ids(arrays, header))
         return Damage(file, f"bytes were changed in: {', '.join(broken)}", ids), None
-    if header.n_crystals and (reason := _contradiction(arrays, header)):
+    if reason := _contradiction(arrays, header):
         return Damage(file, reason, ()), None
     return None, header
 
 
 def _contradiction(arrays: dict[str, AnyArray], header: Header) -> str:
     """What does not fit together in a shard whose bytes are as they were written."""
-    n, n_atoms = header.n_crystals, header.n_atoms
-    stops, id_stops = arrays["atom_stops"], arrays["id_stops"]
-    sizes = {
-        "atom_stops": n, "id_stops": n, "cells": n, "id_hashes": n,
-        "numbers": n_atoms, "positions": n_atoms,
-    }  # fmt: skip
-    for name, size in sizes.items():
-        if len(arrays[name]) != size:
-            return f"{name} has {len(arrays[name]):,} rows instead of {size:,}"
-    if int(stops[-1]) != n_atoms or (counts_of(stops) < 1).any():
-        return "the numbers of atoms do not add up"
-    ends = counts_of(id_stops)
-    if int(id_stops[-1]) != len(arrays["ids"]) or (ends < 0).any():
-        return "the lengths of the ids do not add up"
+    if not header.n_crystals:
+        return ""
+    if reason := contradiction(arrays, header):
+        return reason
     pairs = zip(_ids(arrays, header), arrays["id_hashes"], strict=True)
-    if any(hash_id(id) != int(known) for id, known in pairs):
-        return "ids and their hashes do not belong together"
+    try:
+        if any(hash_id(id) != int(known) for id, known in pairs):
+            return "ids and their hashes do not belong together"
+    except UnicodeDecodeError:
+        return "it has ids that are no text"
     return ""
 
 

@@ -139,6 +139,9 @@ class StoreWriter:
         try:
             if kind is None:
                 self.commit()
+                names = tuple(file.name for file in shard_paths(self.path))
+                if names != self.description.shards:
+                    self.describe(shards=names)
         finally:
             self._lock.release()
 
