@@ -131,12 +131,14 @@ def test_ways_to_divide_on_the_command_line(folder, shell, monkeypatch, words, s
 
 def test_the_protocol_probe_trains_no_network(folder, shell, monkeypatch):
     monkeypatch.chdir(folder)
-    status, out, err = shell(
-        "evaluate", "--data", "crystals", "--labels", "labels.csv", "--target", "gap", "--json",
+    command = [
+        "evaluate", "--data", "crystals", "--labels", "labels.csv", "--target", "gap",
         "--protocol", "probe", "--from", "atomprint/tiny", "--out", "none", "--dry-run",
-    )  # fmt: skip
+    ]  # fmt: skip
+    status, out, err = shell(*command)
     assert status == 0, err
-    plan = json.loads(out)
+    assert out.splitlines()[-1] == "20 of 20 units to do, no network among them: seconds each"
+    plan = json.loads(shell(*command, "--json")[1])
     assert plan["n_other"] == plan["n_units"] == 20
     wanted = ("ridge", "kernel ridge", "kNN", "boosted trees")
     assert {u["arm"] for u in plan["units"]} == {f"atomprint/tiny, {name} probe" for name in wanted}

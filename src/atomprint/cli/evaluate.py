@@ -190,8 +190,11 @@ def _print_plan(plan: dict[str, Any], json: bool) -> None:
         ],
     )
     seconds = plan["seconds"]
-    time = "no network among them" if seconds is None else f"about {seconds / 60:.1f} min"
-    print(f"{plan['n_pending']} of {plan['n_units']} units to do: {time} for the networks,")
+    to_do = f"{plan['n_pending']} of {plan['n_units']} units to do"
+    if seconds is None:
+        print(f"{to_do}, no network among them: seconds each")
+        return
+    print(f"{to_do}: about {seconds / 60:.1f} min for the networks,")
     print(f"not counting {plan['n_other']} units of baselines and probes")
 
 
