@@ -24,13 +24,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from arms import ARMS
 from sets import SETS, load_corpus, load_set, parts
 
-from atomprint.evaluation.twin import run_twins, split_labelled
+from atomprint.evaluation.twin import split_labelled
 from atomprint.heads.model import Model
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
 from atomprint.training.adapt import AdaptSettings
 from atomprint.training.checkpoint import ModelInfo, load_model, save_model, write_json
-from atomprint.training.finetune import FinetuneSettings
+from atomprint.training.finetune import FinetuneSettings, finetune
+from atomprint.training.predict import labels_of, predict
 from atomprint.training.pretrain import PretrainSettings, pretrain
 from atomprint.training.run import environment, hash_crystals
 
@@ -135,30 +136,37 @@ def main() -> None:
                     adapt = AdaptSettings(n_steps=arguments.adapt if model is not None else 0)
                     tuning = tuning.model_copy(update={"loop": loop, "adapt": adapt})
                     started = time.process_time()
-                    outcome = run_twins(
-                        split_labelled(pool, judged, n, tuning.valid_fraction, seed),
+                    split = split_labelled(pool, judged, n, tuning.valid_fraction, seed)
+                    result = finetune(
+                        split.train,
+                        split.valid,
                         [Target(name="y", unit=SETS[name].unit)],
-                        tuning,
                         PretrainSettings.model_validate(ARMS[arm]).model,
+                        tuning,
                         model,
-                        twin=False,
                     )
-                    row = outcome.results[0]
+                    found = predict(result.model, split.test)["y"]
+                    error = np.abs(found - labels_of(split.test, "y", "crystal")).mean()
                     done["finetuning"] = tuning.model_dump(mode="json")
                     done["results"].append(
                         {
                             "set": name,
                             "n_labels": n,
                             "seed": seed,
-                            "mae": row["value"],
-                            "learning_rate": row["learning_rate"],
-                            "n_test": row["n_test"],
+                            "mae": float(error),
+                            "learning_rate": result.trials[result.chosen].learning_rate,
+                            "n_test": len(judged),
                             "cpu_seconds": round(time.process_time() - started, 1),
+                            # What each rate of the grid gave on the validation part.
+                            "trials": {
+                                str(t.learning_rate): [round(t.valid_value, 5), t.best_step]
+                                for t in result.trials
+                            },
                         }
                     )
                     done["environment"] = {k: v for k, v in environment().items() if k != "command"}
                     write_json(path, done)
-                    print(variant, name, n, seed, row["value"], flush=True)
+                    print(variant, name, n, seed, error, flush=True)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class FinetuneSettings(Settings):
     """Settings of fine-tuning, the same for the pre-trained network and its twin."""
 
     learning_rates: tuple[float, ...] = Field(
-        (1e-3, 2e-3, 4e-3),
+        (1e-3, 2e-3, 4e-3, 8e-3),
         min_length=1,
         description="every one is tried; the validation part chooses",
     )
