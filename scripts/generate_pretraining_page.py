@@ -17,7 +17,7 @@ import costs
 import figures
 import tables
 from arms import DEFAULT, ITS_SET, LABELLED, OTHER_WIDTH, RECIPE
-from loaded import HEADLINE, REFERENCE, SCRATCH, Study, series
+from loaded import HEADLINE, REFERENCE, SCRATCH, Study, series, twin
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = "what-pretraining-buys.md"
@@ -61,6 +61,7 @@ def headline(study: Study) -> list[str]:
         "network has, and gain over a twin of that width; the others have 64, and so has the "
         "column from scratch.",
         tables.headline(study),
+        *grids(study, shown),
     ]
     if DEFAULT not in shown:
         parts.append(f"The default, `{DEFAULT}`, has not been measured on the test part yet.")
@@ -72,6 +73,33 @@ def headline(study: Study) -> list[str]:
             beside,
         ]
     return parts
+
+
+def grids(study: Study, shown: list[str]) -> list[str]:
+    """What learning rates were tried, where not all arms had the same."""
+    largest = {arm: max(rates_of(study.test[arm])) for arm in shown}
+    wide = [arm for arm in shown if largest[arm] == max(largest.values())]
+    if len(wide) == len(shown):
+        return []
+    names = " and ".join(f"`{arm}`" for arm in wide)
+    least = min(largest.values())
+    narrow = [study.test[arm] for arm in shown if arm not in wide]
+    twins = [study.test[one] for one in {twin(arm) for arm in shown if arm not in wide}]
+    rows = [row for file in twins for row in file["results"] if row["n_labels"] >= HEADLINE]
+    at_edge = sum(row["learning_rate"] == max(rates_of(file)) for file in twins
+                  for row in file["results"] if row["n_labels"] >= HEADLINE)  # fmt: skip
+    return [
+        f"**Learning rates tried.** {names} and the twin of that width had a grid up to "
+        f"{max(largest.values()):g}. {count(len(narrow), 'other arm')} and their twin had one up "
+        f"to {least:g}, of which that twin took the largest in {at_edge} of {len(rows)} units: it "
+        "would have wanted more, and gains over it are too large. Among these arms, comparisons "
+        "are fair."
+    ]
+
+
+def rates_of(file: dict[str, Any]) -> tuple[float, ...]:
+    """The grid of learning rates in fine-tuning; older files do not name theirs."""
+    return tuple(file.get("finetuning", {}).get("learning_rates", (1e-3, 2e-3, 4e-3)))
 
 
 def curves(study: Study) -> list[str]:
