@@ -76,7 +76,9 @@ def _reached(model: type[BaseModel], loc: list[str]) -> tuple[list[type[BaseMode
         else:
             path.append(part)
             fields = [m.model_fields[part] for m in models if part in m.model_fields]
-            models = [m for field in fields for m in _models_in(field.annotation)]
+            # What is no field is a name that the user gave to a group: parts.NAME.weight.
+            if fields:
+                models = [m for field in fields for m in _models_in(field.annotation)]
     return models, path
 
 

@@ -47,7 +47,7 @@ def test_a_number_is_kept_and_a_larger_one_adds(server, get, tmp_path):
     assert len(server.asked) == n_asked  # there is enough already
     more = get(source, tmp_path / "s", n=30)
     same(more.store, CRYSTALS[:30])
-    assert more.resumed == 9
+    assert (more.resumed, more.problems) == (9, [])
     last = get(source, tmp_path / "s")
     same(last.store, CRYSTALS)
     assert last.exhausted
@@ -101,6 +101,7 @@ def test_a_fetch_that_is_killed_twice_goes_on_to_the_same_store(server, get, tmp
     store = Store(tmp_path / "s")
     same(store, CRYSTALS)
     assert store.hash() == whole.hash()
+    assert (tmp_path / "s" / "quarantine.jsonl").read_text() == ""
     assert not validate_store(tmp_path / "s").damages
 
 

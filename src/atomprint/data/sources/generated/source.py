@@ -55,7 +55,7 @@ class GeneratedSettings(SourceBase):
     def _here(self, first: int) -> Iterator[list[Record]]:
         number = first
         while True:
-            yield make_block(self.seed, self.max_atoms, number)
+            yield make_block(self.seed, self.max_atoms, number, BLOCK)
             number += 1
 
     def _on_processes(self, first: int, workers: int) -> Iterator[list[Record]]:
@@ -68,19 +68,21 @@ class GeneratedSettings(SourceBase):
             try:
                 while True:
                     while len(waiting) < workers + 1:
-                        waiting.append(pool.submit(make_block, self.seed, self.max_atoms, number))
+                        waiting.append(
+                            pool.submit(make_block, self.seed, self.max_atoms, number, BLOCK)
+                        )
                         number += 1
                     yield waiting.popleft().result()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def make_block(seed: int, max_atoms: int, number: int) -> list[Record]:
+def make_block(seed: int, max_atoms: int, number: int, size: int) -> list[Record]:
     """Make a block of crystals; what worker processes run."""
     import numpy as np
 
     drawn = np.random.SeedSequence((seed, number)).generate_state(1)[0]
-    settings = GeneratorSettings(n_crystals=BLOCK, seed=int(drawn), max_atoms=max_atoms)
+    settings = GeneratorSettings(n_crystals=size, seed=int(drawn), max_atoms=max_atoms)
     try:
         crystals = list(generate(settings))
     except ModuleNotFoundError as error:
@@ -88,7 +90,7 @@ def make_block(seed: int, max_atoms: int, number: int) -> list[Record]:
     return [
         Record(
             crystal.numbers.astype(np.int64), crystal.cell, frac=crystal.frac,
-            id=f"gen-{seed}-{number * BLOCK + row:07d}",
+            id=f"gen-{seed}-{number * size + row:07d}",
         )
         for row, crystal in enumerate(crystals)
     ]  # fmt: skip

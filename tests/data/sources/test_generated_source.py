@@ -1,0 +1,53 @@
+"""The generator as a source: blocks that depend on seed and number alone."""
+
+import numpy as np
+import pytest
+
+from atomprint.data.sources import GeneratedSettings
+from atomprint.data.sources.generated import source as module
+from atomprint.ground.errors import UsageError
+from atomprint.structures.reading.result import Record
+from tests.toy import toy_crystals
+
+
+def toy_block(seed, max_atoms, number, size):
+    """In place of the generator, which takes a while."""
+    crystals = toy_crystals(size, seed=100 * seed + number)
+    return [
+        Record(c.numbers, c.cell, positions=c.positions, id=f"{seed}-{number * size + row}")
+        for row, c in enumerate(crystals)
+    ]
+
+
+def test_it_goes_on_where_it_stood(get, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 6)
+    monkeypatch.setattr(module, "make_block", toy_block)
+    first = get(GeneratedSettings(seed=5), tmp_path / "a", n=8)
+    assert not first.exhausted
+    more = get(GeneratedSettings(seed=5), tmp_path / "a", n=15)
+    assert (more.resumed, more.problems) == (8, [])
+    whole = get(GeneratedSettings(seed=5), tmp_path / "b", n=15).store
+    assert [c.id for c in more.store] == [c.id for c in whole] == [f"5-{row}" for row in range(15)]
+    for one, two in zip(more.store, whole, strict=True):
+        np.testing.assert_array_equal(one.positions, two.positions)
+    assert "generator, seed 5" in whole.provenance[0].source
+
+
+def test_without_a_number_it_would_never_end(get, tmp_path):
+    with pytest.raises(UsageError, match="has no end"):
+        get(GeneratedSettings(), tmp_path / "s")
+
+
+@pytest.mark.slow
+def test_a_block_depends_on_seed_and_number():
+    pytest.importorskip("pymatgen")
+    pytest.importorskip("smact")
+    one, again = (module.make_block(5, 12, 1, 4) for _ in range(2))
+    assert [record.id for record in one] == [f"gen-5-{row:07d}" for row in range(4, 8)]
+    for first, second in zip(one, again, strict=True):
+        np.testing.assert_array_equal(first.frac, second.frac)
+        assert len(first.numbers) <= 12
+    other = module.make_block(5, 12, 2, 4)
+    assert any(len(a.numbers) != len(b.numbers) for a, b in zip(one, other, strict=True)) or any(
+        (np.asarray(a.cell) != np.asarray(b.cell)).any() for a, b in zip(one, other, strict=True)
+    )
