@@ -161,7 +161,7 @@ def two_writers(command: Command, out: Path, wanted: Any) -> Row:
     first = subprocess.Popen(
         program(command.start(out)), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    while first.poll() is None and not any(out.rglob("*.lock")):
+    while first.poll() is None and not any(out.rglob("*lock")):
         time.sleep(0.02)
     second = subprocess.run(
         program(command.start(out)), capture_output=True, text=True, check=False
