@@ -162,11 +162,12 @@ def page() -> str:
         f"- **Disks are not the limit.** A GPU asks for {number(gpu_rate * m['bytes'] / 1e6)} "
         "MB/s, which any disk gives, and object storage too. Building batches needs "
         f"{number(cores)} cores a GPU: rent machines that have them.",
-        f"- **Memory breaks first.** A process keeps {m['memory']:.0f} bytes for every crystal of "
-        "its corpus (sizes, volumes, the order of an epoch), each process its own: "
-        f"{number(memory_gb)} GB at 10⁹. Up to 10⁷ crystals that is about "
-        f"{1e7 * m['memory'] / 1e9:.1f} GB and nobody notices; beyond 10⁸ keep several stores and "
-        "train on one after the other (`--from` the run before), until orders are drawn by shard.",
+        f"- **Memory grows with the corpus.** A process keeps {m['memory']:.0f} bytes for every "
+        "crystal (sizes, volumes, the order of an epoch), each process its own: "
+        f"{number(memory_gb)} GB at 10⁹. Up to 10⁸ crystals that is "
+        f"{1e8 * m['memory'] / 1e9:.1f} GB and nobody notices; at 10⁹, with eight processes a "
+        "machine, rent the memory, or keep several stores and train on one after the other "
+        "(`--from` the run before).",
         "- **Ids**: of a billion, two hashes collide with a probability of 3 %; then one crystal "
         "is left out and listed ([Decisions](decisions.md#a-store-is-flat-arrays-in-shards)).",
         "- **Time**: with eight GPUs a pass takes "
