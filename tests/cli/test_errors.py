@@ -91,7 +91,7 @@ def test_predicting_with_a_model_that_saw_no_label(shell, tiny_data, tiny_runs, 
 
 
 def test_a_bug_is_one_sentence_too_and_a_traceback_on_request(shell, monkeypatch, tmp_path):
-    def break_down(*args):
+    def break_down(*args, **more):
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr("atomprint.api.report", break_down)

@@ -456,7 +456,7 @@ def test_what_only_second_derivatives_show():
 
 def test_the_law_of_wrapping_catches_unwrapped_atoms(monkeypatch):
     # Atoms are wrapped by GraphBatch, before any backbone: break that.
-    monkeypatch.setattr("atomprint.structures.graph.wrap", lambda crystal: crystal.positions)
+    monkeypatch.setattr("atomprint.structures.graph._wrapped", lambda positions, *rest: positions)
     with pytest.raises(LawBroken):
         check("wrapping", Translation)
 

@@ -385,7 +385,7 @@ def test_every_law_catches_a_broken_member(law, broken):
 
 def test_the_law_of_wrapping_catches_unwrapped_atoms(monkeypatch):
     # Atoms are wrapped by GraphBatch, before any fingerprint: break that.
-    monkeypatch.setattr("atomprint.structures.graph.wrap", lambda crystal: crystal.positions)
+    monkeypatch.setattr("atomprint.structures.graph._wrapped", lambda positions, *rest: positions)
     with pytest.raises(LawBroken):
         check("wrapping", Translation())
 

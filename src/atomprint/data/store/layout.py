@@ -150,6 +150,8 @@ def write_shard(path: Path, arrays: Mapping[str, AnyArray], about: Mapping[str, 
         with partial.open("wb") as file:
             file.write(MAGIC + np.array([FORMAT, crc32], "<u4").tobytes())
             file.write(np.array([len(header)], "<u8").tobytes() + header)
+            # Also where there is no array: a shard of notes alone is as long as its header says.
+            file.write(b"\0" * (start - file.tell()))
             for name, array in flat.items():
                 file.write(b"\0" * (start + places[name]["offset"] - file.tell()))
                 file.write(array.data)
