@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 from safetensors import safe_open
 
+from atomprint.evaluation.coverage import FILE as COVERAGE
 from atomprint.heads.shipped import DESCRIPTION, FILES, FOLDER, PREFIX, Shipped, sha256
 from atomprint.training.checkpoint import write_json
 
@@ -166,9 +167,9 @@ def limits(corpus: dict[str, Any]) -> list[str]:
         "It predicts no property: fine-tune it on labels, or embed crystals with it.",
         f"It has seen cells of at most {corpus['max_atoms']} atoms and {len(corpus['elements'])} "
         f"elements: {' '.join(corpus['elements'])}. Others it knows nothing of.",
-        "It has seen ordered crystals near equilibrium: no molecules, surfaces, disorder, porous "
-        "frameworks or high pressures. Far from what it has seen it may gain nothing, so train the "
-        "twin too (--twin) and look.",
+        "It has seen ordered crystals near equilibrium: no molecules, surfaces, disorder or high "
+        "pressures, and few porous frameworks or none. Far from what it has seen it may gain "
+        "nothing, so ask atomprint coverage, train the twin too (--twin) and look.",
     ]
 
 
@@ -258,6 +259,9 @@ def publish(shipped: Shipped, run: Path, folder: Path = FOLDER) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     for file in FILES:
         shutil.copyfile(run / file, place / file)
+    (place / COVERAGE).unlink(missing_ok=True)
+    if (run / COVERAGE).is_file():
+        shutil.copyfile(run / COVERAGE, place / COVERAGE)
     write_json(place / DESCRIPTION, shipped.model_dump(mode="json"))
     (place / "card.md").write_text(card(shipped), encoding="utf-8")
     return place

@@ -3,6 +3,9 @@
     python scripts/make_checkpoints.py --work WORK              # small and tiny
     python scripts/make_checkpoints.py small --work WORK --config recipe.yaml \
         --set loop.n_steps=20000 loop.device=cuda --seeds 0 1 2
+    python scripts/checkpoint_corpus.py --data DIR --out CORPUS
+    python scripts/make_checkpoints.py --work WORK --data CORPUS/*.parquet --source "..." \
+        --source-licence "..."
 
 Each is trained in ``WORK/NAME`` on the embedded corpus (or ``--data``), fine-tuned on the embedded
 DFT labels beside its from-scratch twin for each seed, and put into the package with description and
@@ -26,6 +29,7 @@ from atomprint.api import load_settings
 from atomprint.cli.options import parse_settings
 from atomprint.data.embedded import CORPUS, DFT_LABELS, DFT_TARGET
 from atomprint.data.splits import split
+from atomprint.evaluation.corpus_index import write_index
 from atomprint.evaluation.twin import run_twins, split_labelled
 from atomprint.ground.settings import validate
 from atomprint.heads.shipped import FOLDER, sha256
@@ -92,6 +96,8 @@ def train(name: str, run: Path, data: list[Path], settings: PretrainSettings) ->
 
     crystals = read_crystals(data).crystals
     pretrain(crystals, settings, run, resume=resume, progress=progress)
+    if data != [CORPUS]:
+        write_index(crystals, run)
     elements = sorted({int(number) for crystal in crystals for number in crystal.numbers})
     write_json(
         run / "corpus.json",

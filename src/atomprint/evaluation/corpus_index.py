@@ -27,9 +27,9 @@ MOST_LOOKED_AT = 200_000
 def index_for(run: Path) -> CoverageIndex:
     """Index of the corpus behind a model.
 
-    Shipped checkpoints: the embedded corpus. A pre-training's folder: its ``coverage.npz``, or,
-    from before these were written, made from the corpus that ``run.json`` names and left in the
-    folder. A fine-tuned model: that of the model it came from.
+    A pre-training's folder and shipped checkpoints: their ``coverage.npz``. Without one, made of
+    the embedded corpus for a shipped checkpoint, and otherwise of the corpus that ``run.json``
+    names, and left in the folder. A fine-tuned model: that of the model it came from.
 
     Parameters
     ----------
@@ -72,16 +72,25 @@ def index_at_hand(run: Path) -> CoverageIndex | None:
         If its index is broken.
     """
     folder = locate(run)
-    if (folder / DESCRIPTION).is_file():
-        return embedded_index()
     if (folder / FILE).is_file():
         return CoverageIndex.load(folder)
+    if made_of_embedded(run):
+        return embedded_index()
     data, _ = _record(run)
     if "source" not in data:
         return None
     if data["source"] is None:
         raise UsageError(f"{run}: this model was trained from scratch and has no corpus")
     return index_at_hand(Path(data["source"]))
+
+
+def made_of_embedded(run: Path) -> bool:
+    """Whether a model is a shipped checkpoint that was trained on the embedded corpus.
+
+    Those of another corpus come with that corpus's index.
+    """
+    folder = locate(run)
+    return (folder / DESCRIPTION).is_file() and not (folder / FILE).is_file()
 
 
 def _record(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -140,7 +149,7 @@ def _thinned(crystals: Sequence[Crystal]) -> Sequence[Crystal]:
 
 @cache
 def embedded_index() -> CoverageIndex:
-    """Index of the embedded corpus, which shipped checkpoints were trained on; made once."""
+    """Index of the embedded corpus; made once."""
     return CoverageIndex.fit(read_crystals(CORPUS).crystals, {"corpus": EMBEDDED})
 
 

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from atomprint.data.embedded import CORPUS
-from atomprint.evaluation.corpus_index import EMBEDDED, index_at_hand
+from atomprint.evaluation.corpus_index import EMBEDDED, index_at_hand, made_of_embedded
 from atomprint.evaluation.coverage import CoverageIndex
 from atomprint.evaluation.evaluate import Evaluation
 from atomprint.evaluation.leakage import find_leaks, summarize_leaks
 from atomprint.evaluation.networks import source_name
 from atomprint.evaluation.runs import read_json
 from atomprint.ground.errors import AtomprintError
-from atomprint.heads.shipped import DESCRIPTION, locate
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading import read_crystals
 
@@ -27,8 +26,9 @@ def beside_corpora(
 ) -> dict[str, Any]:
     """Distances of all judged crystals from every corpus, and those that the embedded one has.
 
-    Corpora are not read for it: a run has its ``coverage.npz``, and shipped checkpoints have the
-    embedded corpus. What the folder has of the same crystals already is not computed again.
+    Corpora are not read for it: a run and a shipped checkpoint have their ``coverage.npz``, or the
+    checkpoint has the embedded corpus. What the folder has of the same crystals already is not
+    computed again.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def beside_corpora(
         ``coverage``: one entry a corpus, with ``runs`` (names of arms), what
         :meth:`atomprint.evaluation.coverage.Coverage.to_dict` says, and ``distances`` and
         ``percentiles`` by id. An entry without a ``verdict`` says why. ``leakage``: only if a
-        checkpoint is a shipped one and the evaluation knows of no corpus yet.
+        checkpoint was trained on the embedded corpus and the evaluation knows of no corpus yet.
     """
     judged = sorted({i for case in evaluation.cases for i in case.test})
     crystals = [evaluation.crystals[i] for i in judged]
@@ -71,8 +71,8 @@ def beside_corpora(
         else:
             found.append({"runs": [name], **entry})
     extra: dict[str, Any] = {"coverage": found} if found else {}
-    shipped = any((locate(Path(source)) / DESCRIPTION).is_file() for source in sources)
-    if shipped and "leakage" not in evaluation.extra and not known.get("leakage"):
+    embedded = any(made_of_embedded(Path(source)) for source in sources)
+    if embedded and "leakage" not in evaluation.extra and not known.get("leakage"):
         corpus = read_crystals(CORPUS).crystals
         leaks = summarize_leaks(find_leaks(crystals, corpus), len(crystals), len(corpus))
         extra["leakage"] = leaks | {"corpus": EMBEDDED, "excluded": False}
