@@ -53,11 +53,17 @@ def together(n, *words):
     ]
 
 
+ABORTED = "terminate called without an active exception"
+
+
 def ended(processes):
     """What all of them said, when they ended well."""
     for process in processes:
         _, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, err
+        # On a busy machine a thread of torch's store has been seen to end the interpreter's own end
+        # with SIGABRT, in two of some hundred runs. What comes after looks at what was written.
+        at_the_end = process.returncode == -signal.SIGABRT and err.rstrip().endswith(ABORTED)
+        assert process.returncode == 0 or at_the_end, err
 
 
 @pytest.fixture(scope="module")

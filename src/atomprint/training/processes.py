@@ -1,8 +1,10 @@
 """Several processes that train one network: who started them, and what they tell each other."""
 
+import atexit
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,6 +56,21 @@ def environment_of(launch: Launch) -> "ClusterEnvironment":
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     return SLURMEnvironment(False) if launch.by == "slurm" else TorchElasticEnvironment()
+
+
+@cache
+def leave_at_exit() -> None:
+    """Take this process out of the group before the interpreter ends, once however often asked.
+
+    What holds the group is torn down in any order then, and a thread of the backend that is still
+    at work would end the process by SIGABRT when all is done.
+    """
+
+    def leave() -> None:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    atexit.register(leave)
 
 
 def is_first() -> bool:

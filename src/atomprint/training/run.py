@@ -20,7 +20,7 @@ from atomprint.ground.launches import Launch
 from atomprint.structures.crystal import Crystal
 from atomprint.training.checkpoint import write_json
 from atomprint.training.memory import keep_memory
-from atomprint.training.processes import environment_of
+from atomprint.training.processes import environment_of, leave_at_exit
 from atomprint.training.settings import LoopSettings
 
 if TYPE_CHECKING:
@@ -205,6 +205,8 @@ def make_fabric(
             plugins=[environment] if launch is None else [],
         )
         fabric.launch()
+        if fabric.world_size > 1:
+            leave_at_exit()
         if fabric.device.type == "cpu":
             keep_memory()
     except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
