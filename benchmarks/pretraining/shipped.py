@@ -3,9 +3,9 @@
     python benchmarks/pretraining/shipped.py atomprint/small --data DIR --seeds 0
 
 Many crystals of the sets, those that judge included, are among the structures that the checkpoint
-was trained on, without their labels: these are no numbers of the study. Its from-scratch twin of
-the same width, labels and seeds is ``benchmarks/results/pretraining/test/scratch-wide.json``. Writes
-``benchmarks/results/checkpoints/NAME-study.json``; what is there is not done again.
+was trained on, without their labels: these are no numbers of the study. The from-scratch twin of
+the same width, labels and seeds is in ``benchmarks/results/pretraining/test/scratch-wide.json``.
+Writes ``benchmarks/results/checkpoints/NAME-study.json``; what is there is not done again.
 """
 
 import argparse
