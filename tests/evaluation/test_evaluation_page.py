@@ -216,6 +216,13 @@ def test_dots_are_where_the_units_say(opened, folder):
                 assert np.abs(slope * value + offset - drawn).max() < 1e-3
 
 
+def box_in_view(page, dot):
+    """Where a dot is on the screen, once the page knows that it was scrolled: it hides hovers."""
+    dot.scroll_into_view_if_needed()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return dot.bounding_box()
+
+
 @pytest.mark.parametrize("which", ["parity", "residual"])
 def test_a_dot_says_which_crystal_it_is(opened, folder, which):
     cloud, arm = opened.clouds()[0]
@@ -226,12 +233,11 @@ def test_a_dot_says_which_crystal_it_is(opened, folder, which):
     apart = [np.sort(np.hypot(*(every - dot).T))[1] for dot in dots]
     index = int(np.argmax(apart))
     dot = opened.page.locator(f'[id="cloud-{cloud}-{which}"] use').nth(index)
-    dot.scroll_into_view_if_needed()
-    box = dot.bounding_box()
+    box = box_in_view(opened.page, dot)
     hover = opened.page.locator("#hover")
     assert not hover.is_visible()
     opened.page.mouse.move(box["x"] + box["width"] / 2 + 2, box["y"] + box["height"] / 2)
-    assert hover.is_visible()
+    hover.wait_for(state="visible", timeout=5000)
     label, predicted = unit["wanted"][index][0], unit["predicted"][index][0]
     text = hover.inner_text()
     assert text.startswith(f"{unit['formulas'][index]} · {unit['ids'][index]}: label ")
@@ -241,7 +247,7 @@ def test_a_dot_says_which_crystal_it_is(opened, folder, which):
     rings = opened.page.locator(f'details[data-cloud="{cloud}"] circle')
     assert [rings.nth(i).is_visible() for i in range(rings.count())] == [True, True]
     opened.page.mouse.move(2, 2)
-    assert not hover.is_visible()
+    hover.wait_for(state="hidden", timeout=5000)
 
 
 def test_legible_on_a_phone(browser, folder):
@@ -265,10 +271,9 @@ def test_legible_on_a_phone(browser, folder):
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
     # A finger finds a dot, too.
     dot = page.locator('[id="cloud-0-parity"] use').first
-    dot.scroll_into_view_if_needed()
-    box = dot.bounding_box()
+    box = box_in_view(page, dot)
     page.touchscreen.tap(box["x"], box["y"])
-    assert page.locator("#hover").is_visible()
+    page.locator("#hover").wait_for(state="visible", timeout=5000)
     assert one.said == []
     page.context.close()
 
