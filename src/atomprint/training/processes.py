@@ -1,6 +1,7 @@
 """Several processes that train one network: who started them, and what they tell each other."""
 
 import atexit
+import gc
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,14 +61,17 @@ def environment_of(launch: Launch) -> "ClusterEnvironment":
 
 @cache
 def leave_at_exit() -> None:
-    """Take this process out of the group before the interpreter ends, once however often asked.
+    """End the backend's threads before the interpreter ends, once however often asked.
 
-    What holds the group is torn down in any order then, and a thread of the backend that is still
-    at work would end the process by SIGABRT when all is done.
+    One that lets go of a tensor a moment after the last exchange needs Python's lock for it. If the
+    interpreter is ending by then, the process is ended by SIGABRT, with all its work done: seen on
+    busy machines with gloo.
     """
 
     def leave() -> None:
         if distributed.is_initialized():
+            # The threads are joined when the last one lets go of the group: networks do so here.
+            gc.collect()
             distributed.destroy_process_group()
 
     atexit.register(leave)
