@@ -3,11 +3,12 @@
 python scripts/generate_billions_page.py [--check]
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from written_page import write_or_check
 
 from atomprint.data.store.writer import SHARD_ATOMS, SHARD_CRYSTALS
 from atomprint.objectives.fingerprints import default_fingerprints
@@ -178,20 +179,5 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    """Write, or check that what is written is of these results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if it would")
-    check = parser.parse_args().check
-    text = page()
-    if check:
-        if PAGE.read_text(encoding="utf-8") != text:
-            print(f"{PAGE.name} is not that of the results; run {sys.argv[0]}")
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page(), (__doc__ or "").splitlines()[0]))

@@ -3,11 +3,12 @@
 python scripts/generate_faults_page.py [--check]
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from written_page import write_or_check
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "faults"
@@ -115,20 +116,5 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    """Write, or check that what is written is of these results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if it would")
-    check = parser.parse_args().check
-    text = page()
-    if check:
-        if PAGE.read_text(encoding="utf-8") != text:
-            print(f"{PAGE.name} is not that of the results; run {sys.argv[0]}")
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page(), (__doc__ or "").splitlines()[0]))
