@@ -1,5 +1,7 @@
 """Fine-tuning: parts, missing labels, classes, vectors per atom, the twin, transfer."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,7 @@ def test_training_learns_and_the_twin_shares_everything_but_the_start(source, tm
     assert row["twin_value"] < 0.7 * baseline
     assert row["gain"] == pytest.approx(1 - row["value"] / row["twin_value"])
     assert (row["n_train"], row["n_valid"], row["n_test"]) == (30, 6, 10)
+    _check_interval(row, out / "predictions.csv")
     # The number in the table is the error of the predictions in the file.
     lines = [line.split(",") for line in (out / "predictions.csv").read_text().splitlines()]
     assert lines[0] == ["id", "part", "energy", "energy_predicted", "energy_twin"]
@@ -177,3 +180,19 @@ def test_empty_test_part_gives_null_not_nan(source):
     )  # fmt: skip
     assert outcome.results[0]["value"] is None
     assert outcome.results[0]["gain"] is None
+
+
+def _check_interval(row, predictions):
+    """The interval of the gain is that of drawing the test crystals anew, done here by hand."""
+    rows = [r for r in csv.DictReader(predictions.open()) if r["part"] == "test"]
+    wanted = np.array([float(r["energy"]) for r in rows])
+    errors = [
+        np.abs(np.array([float(r[name]) for r in rows]) - wanted)
+        for name in ("energy_predicted", "energy_twin")
+    ]
+    picks = np.random.default_rng(5).integers(len(rows), size=(20_000, len(rows)))
+    drawn = 1 - errors[0][picks].mean(1) / errors[1][picks].mean(1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    width = high - low
+    assert row["gain_interval"] == pytest.approx([low, high], abs=0.15 * width)
+    assert low < row["gain"] < high

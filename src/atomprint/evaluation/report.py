@@ -116,7 +116,15 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     change = f"{abs(line['gain']) * 100:.0f} % {'lower' if line['gain'] >= 0 else 'higher'}"
     if line["seeds"] == 1:
         better = "better" if line["gain"] > 0 else "not better"
-        return f"{name}: the pre-trained network is {better} (one seed): error {change}."
+        low, high = rows[0].get("gain_interval") or (None, None)
+        if low is None or high is None:
+            return f"{name}: the pre-trained network is {better} (one seed): error {change}."
+        if low <= 0 <= high:
+            better = "not told apart from its twin"
+        return (
+            f"{name}: the pre-trained network is {better} (one seed): error {change}; "
+            f"for other test crystals the gain is {100 * low:.0f} to {100 * high:.0f} %."
+        )
     sign = 100 if line["gain"] >= 0 else -100
     low, high = sorted((sign * line["gain_min"], sign * line["gain_max"]))
     return (

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from atomprint.evaluation.comparison import Judged, compare
 from atomprint.evaluation.intervals import write_held_out
 from atomprint.ground.errors import DataError
 from atomprint.heads.metrics import metric, metric_name
@@ -48,8 +49,9 @@ class Outcome:
     results
         One row a target: ``target``, ``unit``, ``metric``, ``n_train`` (labels used, validation
         included), ``n_valid``, ``n_test``, ``seed``, ``value``, ``seconds``, ``learning_rate``,
-        and with a twin ``twin_value``, ``twin_learning_rate``, ``twin_seconds`` and ``gain``
-        (1 - value / twin_value on the test part). A number that is not known is None.
+        and with a twin ``twin_value``, ``twin_learning_rate``, ``twin_seconds``, ``gain``
+        (1 - value / twin_value on the test part) and ``gain_interval`` (its 95 % interval, for
+        other test crystals of the kind; not for other labels). What is not known is None.
     model, twin
         The fine-tuned model and its from-scratch twin, if one was asked for.
     """
@@ -192,6 +194,7 @@ def run_twins(
             row |= {
                 "twin_value": _known(other),
                 "gain": _known(1 - value / other if other else float("nan")),
+                "gain_interval": _gain_interval(target, predicted, twin_predicted, wanted),
                 "twin_learning_rate": scratch.trials[scratch.chosen].learning_rate,
                 "twin_seconds": round(scratch.seconds, 2),
             }
@@ -226,6 +229,30 @@ def _write_held_out(
             if t.per == "crystal" and not t.is_class
         },
     )
+
+
+def _gain_interval(
+    target: Target, predicted: dict[str, Array], twin_predicted: dict[str, Array], wanted: Array
+) -> list[float] | None:
+    """Ends of the gain's 95 % interval over test crystals; None where errors are no means of them.
+
+    Predictions are those of all parts, the test part last; ``wanted`` are its labels.
+    """
+    if target.is_class or target.per == "atom":
+        return None
+    known = np.isfinite(wanted).all(1)
+    ids = tuple(str(row) for row in np.flatnonzero(known))
+
+    def judged(values: dict[str, Array]) -> Judged:
+        of_test = values[target.name][len(values[target.name]) - len(wanted) :]
+        errors = np.abs(of_test - wanted)[known].mean(1)
+        return Judged(float(errors.mean()) if len(errors) else 0.0, ids, errors)
+
+    one, two = judged(predicted), judged(twin_predicted)
+    if not (one.value > 0 and two.value > 0):
+        return None
+    gain = compare([one], [two]).gain
+    return None if gain.low is None or gain.high is None else [gain.low, gain.high]
 
 
 def _known(value: float) -> float | None:
