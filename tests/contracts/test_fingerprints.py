@@ -14,6 +14,7 @@ from atomprint.fingerprints import (
     FingerprintSettings,
     GMPSettings,
     LMBTRSettings,
+    LocalPropertiesSettings,
     MBTRSettings,
     RDFSettings,
     SOAPSettings,
@@ -121,6 +122,14 @@ MEMBERS = {
     "gmp-square": GMPSettings(square=True, orders=(0, 2, 4), sigmas=(0.3, 0.7, 2.0)),
     "gmp-crystal": GMPSettings(per="crystal", orders=(-1, 1), sigmas=(0.5,), cutoff=5.0, taper=5.0),
     "gmp-hard": GMPSettings(cutoff=5.0, taper=None),
+    "local-properties": LocalPropertiesSettings(),
+    "local-properties-crystal": LocalPropertiesSettings(
+        per="crystal",
+        pool=("mean", "variance"),
+        channels=("Z", "valence"),
+        widths=(0.5, 1.5),
+        cutoff=4.0,
+    ),
     "mbtr-atoms": MBTRSettings(geometry="atomic_number", normalization="l2"),
     "mbtr-pairs": MBTRSettings(cutoff=4.0, weighting="inverse_square", n_points=20),
     "mbtr-sum": MBTRSettings(

@@ -15,6 +15,7 @@ from atomprint.fingerprints.channels import ChannelName, channel_table
 from atomprint.fingerprints.ead import EAD, EADSettings
 from atomprint.fingerprints.gmp import GMP, GMPSettings
 from atomprint.fingerprints.lmbtr import LMBTR, LMBTRSettings
+from atomprint.fingerprints.local_properties import LocalProperties, LocalPropertiesSettings
 from atomprint.fingerprints.mbtr import MBTR, MBTRSettings
 from atomprint.fingerprints.rdf import RDF, RDFSettings
 from atomprint.fingerprints.soap import SOAP, SOAPSettings
@@ -31,7 +32,8 @@ FingerprintSettings = Annotated[
     | WACSFSettings
     | MBTRSettings
     | LMBTRSettings
-    | ValleOganovSettings,
+    | ValleOganovSettings
+    | LocalPropertiesSettings,
     Field(discriminator="kind"),
 ]
 """Settings of any fingerprint, told apart by their ``kind``."""
@@ -54,6 +56,8 @@ __all__ = [
     "FingerprintSettings",
     "GMPSettings",
     "LMBTRSettings",
+    "LocalProperties",
+    "LocalPropertiesSettings",
     "MBTRSettings",
     "RDFSettings",
     "SOAPSettings",
