@@ -11,6 +11,7 @@ GMP = {"kind": "gmp"}
 WACSF = {"kind": "wacsf"}
 RDF = {"kind": "rdf", "per": "atom", "cutoff_function": "cosine", "channels": FIVE}
 ADF = {"kind": "adf", "channels": FIVE}
+PROPERTIES = {"kind": "local_properties"}
 MASKING = {"kind": "masking"}
 DENOISING = {"kind": "denoising"}
 CONDITIONED = {"kind": "conditioned", "noise": 0.04}
@@ -93,6 +94,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "ead+soap+denoising, wide": run(regress(EAD, SOAP), DENOISING, model=WIDE),
     "soap+denoising, then ead": run(
         regress(EAD), regress(SOAP, stop=0.6), DENOISING | {"stop": 0.6}
+    ),
+    "ead+soap+properties+denoising": run(regress(EAD, SOAP, PROPERTIES), DENOISING),
+    "ead+soap+properties+denoising, wide": run(
+        regress(EAD, SOAP, PROPERTIES), DENOISING, model=WIDE
     ),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),

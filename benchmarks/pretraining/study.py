@@ -159,7 +159,7 @@ def main() -> None:
                             "cpu_seconds": round(time.process_time() - started, 1),
                             # What each rate of the grid gave on the validation part.
                             "trials": {
-                                str(t.learning_rate): [round(t.valid_value, 5), t.best_step]
+                                str(t.learning_rate): [round(t.valid_value, 5), t.step]
                                 for t in result.trials
                             },
                         }

@@ -36,6 +36,8 @@ from atomprint.training.run import environment
 
 OUT = Path(__file__).parents[1] / "results" / "pretraining" / "tuning.json"
 N_LABELS = 500
+# What rows have that do not say: the first of these measurements were made so.
+BEFORE = {"keep": "best", "weight_decay": 0.01, "refit": False}
 
 
 def unit(source: Any, name: str, data: Path, key: dict[str, Any]) -> dict[str, Any]:
@@ -45,8 +47,20 @@ def unit(source: Any, name: str, data: Path, key: dict[str, Any]) -> dict[str, A
         learning_rates=tuple(key["rates"]),
         n_steps=key["n_steps"],
         adapt=AdaptSettings(n_steps=key["adapt"]),
+        refit=key.get("refit", False),
     )
-    loop = settings.loop.model_copy(update={"seed": key["seed"], "device": "cpu"})
+    optimizer = settings.loop.optimizer.model_copy(
+        update={"weight_decay": key.get("weight_decay", 0.01)}
+    )
+    loop = settings.loop.model_copy(
+        update={
+            "seed": key["seed"],
+            "device": "cpu",
+            "optimizer": optimizer,
+            # Longer than any run: the best validated weights are kept, as all were until then.
+            "patience": 0 if key.get("keep") == "last" else 1000,
+        }
+    )
     settings = settings.model_copy(update={"loop": loop})
     split = split_labelled(pool, judged, N_LABELS, settings.valid_fraction, key["seed"])
     used = {crystal.id for crystal in (*split.train, *split.valid)}
@@ -62,7 +76,7 @@ def unit(source: Any, name: str, data: Path, key: dict[str, Any]) -> dict[str, A
         unlabelled=others,
     )
     error = np.abs(predict(result.model, judged)["y"] - labels_of(judged, "y", "crystal")).mean()
-    trials = {str(t.learning_rate): [round(t.valid_value, 5), t.best_step] for t in result.trials}
+    trials = {str(t.learning_rate): [round(t.valid_value, 5), t.step] for t in result.trials}
     return {
         **key,
         "mae": float(error),
@@ -84,6 +98,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--adapt", type=int, default=0, help="steps of adaptation")
     parser.add_argument("--every-structure", action="store_true", help="adapt to all of the set")
+    parser.add_argument("--keep", choices=("best", "last"), default="last", help="weights kept")
+    parser.add_argument("--weight-decay", type=float, default=1.0)
+    parser.add_argument("--refit", action="store_true", help="train once more on all labels")
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows = json.loads(OUT.read_text(encoding="utf-8"))["results"] if OUT.is_file() else []
@@ -99,8 +116,11 @@ def main() -> None:
                     "n_steps": given.steps,
                     "adapt": given.adapt,
                     "every_structure": given.every_structure,
+                    "keep": given.keep,
+                    "weight_decay": given.weight_decay,
+                    "refit": given.refit,
                 }
-                if any(all(row[k] == v for k, v in key.items()) for row in rows):
+                if any(all(row.get(k, BEFORE.get(k)) == v for k, v in key.items()) for row in rows):
                     continue
                 rows.append(unit(source, name, given.data, key))
                 about = {k: v for k, v in environment().items() if k != "command"}

@@ -1,6 +1,7 @@
 """Fine-tuning: parts, missing labels, classes, vectors per atom, the twin, transfer."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -86,14 +87,66 @@ def test_the_test_part_decides_nothing(source):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-def test_normaliser_is_fitted_on_the_training_part_alone(source):
+@pytest.mark.parametrize("refit", [False, True])
+def test_normaliser_is_fitted_on_what_is_trained_on_alone(source, refit):
     crystals = toy_crystals(40)
-    result = finetune(
-        crystals[:20], crystals[20:30], [ENERGY], TINY_MODEL, tiny_finetuning(3), source
-    )
-    values = labels_of(crystals[:20], "energy", "crystal")
+    settings = tiny_finetuning(3).model_copy(update={"refit": refit})
+    result = finetune(crystals[:20], crystals[20:30], [ENERGY], TINY_MODEL, settings, source)
+    values = labels_of(crystals[: 30 if refit else 20], "energy", "crystal")
     assert float(result.model.standardizer("energy").mean) == pytest.approx(values.mean(), rel=1e-5)
     assert float(result.model.standardizer("energy").scale) == pytest.approx(values.std(), rel=1e-5)
+
+
+def test_the_last_run_has_all_labels_and_the_chosen_rate(source):
+    """What is kept is what training on everything with that one rate gives."""
+    crystals = toy_crystals(40)
+    train, valid = crystals[:30], crystals[30:]
+    settings = tiny_finetuning(12)
+    kept = finetune(train, valid, [ENERGY], TINY_MODEL, settings, source)
+    rate = kept.trials[kept.chosen].learning_rate
+    alone = settings.model_copy(update={"learning_rates": (rate,), "refit": False})
+    everything = finetune(crystals, valid, [ENERGY], TINY_MODEL, alone, source)
+    # Steps are set, so that both have as many.
+    for name, value in kept.model.state_dict().items():
+        torch.testing.assert_close(value, everything.model.state_dict()[name], rtol=0, atol=0)
+    before = finetune(train, valid, [ENERGY], TINY_MODEL, alone, source)
+    np.testing.assert_array_equal(kept.held_out["energy"], before.held_out["energy"])
+    np.testing.assert_array_equal(kept.held_out["energy"], predict(before.model, valid)["energy"])
+    assert kept.trials[kept.chosen].valid_value == before.trials[0].valid_value
+
+
+def test_intervals_are_made_of_errors_on_crystals_not_trained_on(source, tmp_path):
+    parts = parts_of(toy_crystals(40))
+    settings = tiny_finetuning(12)
+    run_twins(parts, [ENERGY], settings, TINY_MODEL, source, twin=False, out=tmp_path)
+    alone = finetune(parts.train, parts.valid, [ENERGY], TINY_MODEL, settings, source)
+    kept = json.loads((tmp_path / "held_out.json").read_text())["energy"]
+    np.testing.assert_allclose(kept["predicted"], alone.held_out["energy"], rtol=1e-6)
+    after = predict(alone.model, parts.valid)["energy"]
+    assert np.abs(np.array(kept["predicted"]) - after).max() > 1e-3
+    rows = [
+        r for r in csv.DictReader((tmp_path / "predictions.csv").open()) if r["part"] == "valid"
+    ]
+    found = [[float(r["energy_predicted"])] for r in rows]
+    np.testing.assert_allclose(found, alone.held_out["energy"], rtol=1e-6)
+
+
+def test_the_last_weights_are_kept_or_with_patience_the_best(source):
+    crystals = toy_crystals(40)
+    train, valid = crystals[:30], crystals[30:]
+    wild = tiny_finetuning(60).model_copy(update={"learning_rates": (0.1,)})
+
+    def trial(patience):
+        loop = wild.loop.model_copy(update={"patience": patience})
+        settings = wild.model_copy(update={"loop": loop})
+        return finetune(train, valid, [ENERGY], TINY_MODEL, settings, source).trials[0]
+
+    last, best = trial(0), trial(50)
+    values = [row["valid/value"] for row in last.history if "valid/value" in row]
+    assert (last.step, last.valid_value) == (60, pytest.approx(values[-1], rel=1e-6))
+    assert best.valid_value == pytest.approx(min(values), rel=1e-6)
+    assert best.step < 60
+    assert best.valid_value < last.valid_value
 
 
 def test_missing_labels_of_several_targets_do_not_count(source):
@@ -108,7 +161,7 @@ def test_missing_labels_of_several_targets_do_not_count(source):
     result = finetune(
         crystals[:45], crystals[45:], targets, TINY_MODEL, tiny_finetuning(150), source
     )
-    predicted = predict(result.model, crystals[45:])
+    predicted = result.held_out
     both = np.concatenate([predicted["energy"], predicted["twice"]], axis=1)
     np.testing.assert_allclose(both[:, 1], 2 * both[:, 0] + 1, atol=1.0)
     assert np.isfinite(both).all()

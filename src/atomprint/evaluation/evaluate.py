@@ -253,8 +253,8 @@ def estimate(evaluation: Evaluation, folder: Path) -> dict[str, float | int | No
         shape = arm.model_settings.model_dump_json()
         if shape not in a_step:
             a_step[shape] = _seconds_a_step(arm, case, evaluation)
-        n_trials = len(arm.settings.learning_rates) * arm.n_members
-        seconds += a_step[shape] * arm.settings.steps_for(len(case.train)) * n_trials
+        n_runs = (len(arm.settings.learning_rates) + arm.settings.refit) * arm.n_members
+        seconds += a_step[shape] * arm.settings.steps_for(len(case.train)) * n_runs
     return {
         "n_units": len(evaluation.units()),
         "n_pending": len(pending),
@@ -273,7 +273,11 @@ def _seconds_a_step(arm: Network, case: Case, evaluation: Evaluation) -> float:
 
     def seconds(n_steps: int) -> float:
         short = arm.settings.model_copy(
-            update={"n_steps": n_steps, "learning_rates": arm.settings.learning_rates[:1]}
+            update={
+                "n_steps": n_steps,
+                "learning_rates": arm.settings.learning_rates[:1],
+                "refit": False,
+            }
         )
         probe = Network(arm.name, short, arm.model_settings, arm.source)
         started = time.perf_counter()

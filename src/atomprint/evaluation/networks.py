@@ -97,15 +97,14 @@ class Network(Arm):
                 count,
             )
             started = time.perf_counter()
-            both = predict(result.model, [*parts.valid, *test])[target.name]
+            predictions.append(predict(result.model, test)[target.name])
             seconds += time.perf_counter() - started
-            held_out.append(both[: len(parts.valid)])
-            predictions.append(both[len(parts.valid) :])
+            held_out.append(result.held_out[target.name])
             trial = result.trials[result.chosen]
             chosen.append(
                 {
                     "learning_rate": trial.learning_rate,
-                    "best_step": trial.best_step,
+                    "step": trial.step,
                     "valid_value": trial.valid_value,
                 }
             )
@@ -119,7 +118,7 @@ class Network(Arm):
             {
                 "members": chosen,
                 "n_valid": len(parts.valid),
-                "seconds_per_crystal": seconds / (len(parts.valid) + len(test)),
+                "seconds_per_crystal": seconds / len(test),
             },
         )
 

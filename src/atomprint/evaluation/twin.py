@@ -160,9 +160,8 @@ def run_twins(
 
     tuned = train(source, 0)
     scratch = train(None, 1) if twin else None
-    everything = [*parts.train, *parts.valid, *parts.test]
-    predicted = predict(tuned.model, everything)
-    twin_predicted = predict(scratch.model, everything) if scratch else None
+    predicted = _all_predictions(tuned, parts)
+    twin_predicted = _all_predictions(scratch, parts) if scratch else None
     results = []
     for target in targets:
         size = 1 if target.is_class else target.size
@@ -231,6 +230,18 @@ def _write_held_out(
     )
 
 
+def _all_predictions(result: FinetuneResult, parts: Parts) -> dict[str, Array]:
+    """Predictions by target, of one part after the other.
+
+    Those of validation crystals were made before the model was trained on them.
+    """
+    trained, tested = (predict(result.model, part) for part in (parts.train, parts.test))
+    return {
+        name: np.concatenate([trained[name], held_out, tested[name]])
+        for name, held_out in result.held_out.items()
+    }
+
+
 def _gain_interval(
     target: Target, predicted: dict[str, Array], twin_predicted: dict[str, Array], wanted: Array
 ) -> list[float] | None:
@@ -265,7 +276,7 @@ def _trials(result: FinetuneResult) -> list[dict[str, Any]]:
         {
             "learning_rate": t.learning_rate,
             "valid_value": t.valid_value,
-            "best_step": t.best_step,
+            "step": t.step,
             "chosen": index == result.chosen,
             "history": t.history,
         }

@@ -18,7 +18,7 @@ from atomprint.structures.crystal import Crystal
 from atomprint.structures.perturb import PerturbSettings
 from atomprint.training.adapt import AdaptSettings, adapt
 from atomprint.training.loop import Progress, Trainer
-from atomprint.training.predict import PREDICT_BATCH, label_specs, labels_of
+from atomprint.training.predict import PREDICT_BATCH, Array, label_specs, labels_of, predict
 from atomprint.training.run import make_fabric
 from atomprint.training.settings import LoopSettings, OptimizerSettings
 from atomprint.training.tasks import FinetuneTask
@@ -39,6 +39,11 @@ class FinetuneSettings(Settings):
     valid_fraction: float = Field(
         0.15, gt=0, lt=0.5, description="part of the labels that chooses rate and step"
     )
+    refit: bool = Field(
+        True,
+        description="when the rate is chosen, train once more on all labels, those of the "
+        "validation part included; not with loop.patience, which needs that part to stop by",
+    )
     adapt: AdaptSettings = Field(
         default_factory=AdaptSettings,
         description="pre-training on the set's own structures first; the twin has none",
@@ -48,8 +53,11 @@ class FinetuneSettings(Settings):
         description="variation of the training crystals on the fly",
     )
     loop: LoopSettings = Field(
-        default_factory=lambda: LoopSettings(optimizer=OptimizerSettings(ema_decay=0.99)),
-        description="batches, optimiser, seed, device; its n_steps and learning_rate are set here",
+        default_factory=lambda: LoopSettings(
+            optimizer=OptimizerSettings(ema_decay=0.99, weight_decay=1.0)
+        ),
+        description="batches, optimiser, seed, device; its n_steps and learning_rate are set here. "
+        "The last weights are kept, or with patience the best validated",
     )
 
     def steps_for(self, n_labels: int) -> int:
@@ -61,11 +69,11 @@ class FinetuneSettings(Settings):
 
 @dataclass(frozen=True)
 class Trial:
-    """One learning rate of the grid, with its best validation value and the step it was at."""
+    """One learning rate of the grid, with its validation value and the step it is kept from."""
 
     learning_rate: float
     valid_value: float
-    best_step: int
+    step: int
     history: list[dict[str, float]]
 
 
@@ -76,15 +84,17 @@ class FinetuneResult:
     Attributes
     ----------
     model
-        With the weights of the best validation of the best learning rate.
+        Trained with the best learning rate; on all labels, unless ``refit`` is off.
     trials
         One for each learning rate.
     chosen
         Index of the trial that was kept.
     seconds
-        Wall time of adaptation and all trials.
+        Wall time of adaptation and all runs.
     transfer
         Which weights came from pre-training; None from scratch.
+    held_out
+        Predictions for the validation crystals by the model that was not trained on them.
     """
 
     model: Model
@@ -92,6 +102,7 @@ class FinetuneResult:
     chosen: int
     seconds: float
     transfer: TransferReport | None
+    held_out: dict[str, Array]
 
 
 def finetune(
@@ -107,6 +118,8 @@ def finetune(
 ) -> FinetuneResult:
     """Train on labels, trying every learning rate of the grid; validation chooses.
 
+    With the rate that is chosen it trains once more, on all labels.
+
     Parameters
     ----------
     train, valid
@@ -120,7 +133,7 @@ def finetune(
     source
         Pre-trained model whose backbone is the start; None trains from scratch.
     progress
-        Called as ``progress(step, n_steps, numbers)`` over adaptation and all trials together.
+        Called as ``progress(step, n_steps, numbers)`` over adaptation and all runs together.
     unlabelled
         More structures to adapt to, beside those that are trained and validated on.
 
@@ -145,12 +158,10 @@ def finetune(
                     "at least 2 are needed there: give more labels or a larger --n-train"
                 )
     n_steps = settings.steps_for(len(train) + len(valid))
-    trials: list[Trial] = []
-    best: tuple[float, Model] | None = None
-    chosen, seconds = 0, 0.0
-    report: TransferReport | None = None
     n_before = settings.adapt.n_steps if source is not None else 0
-    n_all = n_before + len(settings.learning_rates) * n_steps
+    refits = settings.refit and not settings.loop.patience
+    n_all = n_before + (len(settings.learning_rates) + refits) * n_steps
+    started = time.perf_counter()
 
     def report_progress(done: int) -> Progress:
         def say(step: int, total: int, numbers: dict[str, float]) -> None:
@@ -160,24 +171,63 @@ def finetune(
         return say
 
     if source is not None and n_before:
-        started = time.perf_counter()
         structures = [*train, *valid, *unlabelled]
         source = adapt(source, structures, settings.adapt, settings.loop, report_progress(0))
-        seconds += time.perf_counter() - started
+    one_run = _Run(targets, model_settings, settings, source, n_steps)
+    trials: list[Trial] = []
+    best: Model | None = None
+    chosen = 0
     for index, learning_rate in enumerate(settings.learning_rates):
+        say = report_progress(n_before + index * n_steps)
+        model, trial = one_run.train(learning_rate, train, valid, say)
+        trials.append(trial)
+        better = trial.valid_value < trials[chosen].valid_value or best is None
+        if math.isfinite(trial.valid_value) and better:
+            best, chosen = model, index
+    if best is None:
+        raise DataError("no learning rate gave a finite validation error; look for absurd labels")
+    held_out = predict(best, valid)
+    if refits:
+        say = report_progress(n_all - n_steps)
+        rate = settings.learning_rates[chosen]
+        best, _ = one_run.train(rate, [*train, *valid], (), say)
+    seconds = time.perf_counter() - started
+    return FinetuneResult(best, trials, chosen, seconds, one_run.report, held_out)
+
+
+@dataclass
+class _Run:
+    """What all runs of one fine-tuning share; ``report`` is filled by the first."""
+
+    targets: Sequence[Target]
+    model_settings: ModelSettings
+    settings: FinetuneSettings
+    source: Model | None
+    n_steps: int
+    report: TransferReport | None = None
+
+    def train(
+        self,
+        learning_rate: float,
+        train: Sequence[Crystal],
+        valid: Sequence[Crystal],
+        progress: Progress,
+    ) -> tuple[Model, Trial]:
+        """Train with one rate; without crystals to validate on the value is NaN."""
+        settings = self.settings
         optimizer = settings.loop.optimizer.model_copy(update={"learning_rate": learning_rate})
         loop = settings.loop.model_copy(
             update={
-                "n_steps": n_steps,
+                "n_steps": self.n_steps,
                 "optimizer": optimizer,
-                "evaluate_every": max(10, n_steps // 16),
+                "evaluate_every": max(10, self.n_steps // 16),
             }
         )
-        # Every trial, and the twin, starts from the same seed: same heads, same order.
+        # Every run, and the twin's, starts from the same seed: same heads, same order.
         torch.manual_seed(loop.seed)
-        model = Model(model_settings, targets)
-        if source is not None:
-            report = transfer_backbone(source, model)
+        model = Model(self.model_settings, self.targets)
+        if self.source is not None:
+            self.report = transfer_backbone(self.source, model)
         _fit_standardizers(model, train)
         fabric = make_fabric(loop, None)
         trainer = Trainer(FinetuneTask(model), loop, fabric)
@@ -185,18 +235,18 @@ def finetune(
         stream = BatchStream(
             train, model.cutoff, loop.batch, loop.seed, specs, settings.perturbation
         )
-        judge = Judge(model, valid, specs, fabric.device)
-
-        say = report_progress(n_before + index * n_steps)
-        state = trainer.run(stream.batches, evaluate=judge, progress=say)
-        trainer.task.load_state_dict(trainer.weights())
-        seconds += state.seconds
-        trials.append(Trial(learning_rate, state.best, state.best_step, state.history))
-        if best is None or state.best < best[0]:
-            best, chosen = (state.best, model.cpu().eval()), index
-    if best is None or not math.isfinite(best[0]):
-        raise DataError("no learning rate gave a finite validation error; look for absurd labels")
-    return FinetuneResult(best[1], trials, chosen, seconds, report)
+        judge = Judge(model, valid, specs, fabric.device) if valid else None
+        state = trainer.run(stream.batches, evaluate=judge, progress=progress)
+        value, step = state.best, state.best_step
+        if loop.patience:
+            trainer.task.load_state_dict(trainer.weights())
+        else:
+            # The rate has fallen to zero and weights are averaged: the last ones are better than
+            # those that few validation crystals happened to like (docs/decisions.md).
+            trainer.task.load_state_dict(trainer.averaged or trainer.task.state_dict())
+            model.eval()
+            value, step = judge()["value"] if judge else math.nan, state.step
+        return model.cpu().eval(), Trial(learning_rate, value, step, state.history)
 
 
 class Judge:
