@@ -109,8 +109,12 @@ ARMS: dict[str, dict[str, Any]] = {
 DEFAULT = "ead+soap+denoising"
 # An arm of another width has a from-scratch twin of that width.
 OTHER_WIDTH = ", wide"
-# What atomprint does by default: the same mixture, wider, for longer, on cells of up to 30 atoms.
-RECIPE = DEFAULT + OTHER_WIDTH + ", 15000 steps, up to 30 atoms"
+# Units of today's fine-tuning; those without the mark have its first form, and so their twins.
+TODAY = ", refit"
+# What atomprint does by default: with elements' properties, wider, for longer, on cells of up to 30
+# atoms; and what it did before.
+RECIPE = "ead+soap+properties+denoising, wide, 15000 steps, up to 30 atoms" + TODAY
+BEFORE = DEFAULT + OTHER_WIDTH + ", 15000 steps, up to 30 atoms"
 RIVALS = [
     "denoising",
     "denoising of cells",
@@ -119,6 +123,6 @@ RIVALS = [
     "formation energies",
 ]
 # Shown beside them: one fingerprint alone, and the mixture with a wider network and for longer.
-ALSO = ["ead", DEFAULT + OTHER_WIDTH, RECIPE]
+ALSO = ["ead", DEFAULT + OTHER_WIDTH, BEFORE, RECIPE]
 # The rival that needs quantum-mechanical labels, and the set whose label it is trained on.
 LABELLED, ITS_SET = "formation energies", "formation energy"

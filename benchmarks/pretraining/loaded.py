@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import gains as g
-from arms import ALSO, DEFAULT, OTHER_WIDTH, RIVALS
+from arms import ALSO, DEFAULT, OTHER_WIDTH, RIVALS, TODAY
 from sets import SETS
 
 SCRATCH = "scratch"
 HEADLINE, REFERENCE = 500, 1000
-VARIANT = re.compile(r"^(.*?)((?:, \d+ steps)?(?:, \d+ crystals)?(?:, up to \d+ atoms)?)$")
+VARIANT = re.compile(
+    r"^(.*?)((?:, \d+ steps)?(?:, \d+ crystals)?(?:, up to \d+ atoms)?(?:, adapted)?(?:, refit)?)$"
+)
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,9 @@ class Study:
 
 
 def twin(arm: str) -> str:
-    """The from-scratch arm of the same network."""
-    return SCRATCH + OTHER_WIDTH if base(arm).endswith(OTHER_WIDTH) else SCRATCH
+    """The from-scratch arm of the same network, fine-tuned by the same protocol."""
+    width = OTHER_WIDTH if base(arm).endswith(OTHER_WIDTH) else ""
+    return SCRATCH + width + (TODAY if arm.endswith(TODAY) else "")
 
 
 def base(arm: str) -> str:

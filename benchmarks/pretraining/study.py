@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from arms import ARMS
+from arms import ARMS, TODAY
 from sets import SETS, load_corpus, load_set, parts
 
 from atomprint.evaluation.twin import split_labelled
@@ -107,6 +107,8 @@ def main() -> None:
             variant += f", up to {arguments.max_atoms} atoms"
         if arguments.adapt and "objectives" in ARMS[arm]:
             variant += ", adapted"
+        # Units of the first protocol (best validated weights, no second run) have no such mark.
+        variant += TODAY
         path = arguments.out / arguments.part / f"{slug(variant)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         done: dict[str, Any] = {"arm": variant, "part": arguments.part, "results": []}

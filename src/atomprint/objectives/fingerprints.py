@@ -12,6 +12,7 @@ from atomprint.fingerprints import (
     EADSettings,
     Fingerprint,
     FingerprintSettings,
+    LocalPropertiesSettings,
     SOAPSettings,
     fingerprint_id,
 )
@@ -28,10 +29,10 @@ Loss = Literal["l1", "huber", "mse"]
 
 
 def default_fingerprints() -> tuple[FingerprintSettings, ...]:
-    """EAD, which says most of a neighbourhood for its cost, and a small SOAP.
+    """EAD, which says most of a neighbourhood for its cost, a small SOAP, and local properties.
 
-    SOAP counts the centre in its own density and so teaches the network what each element is, which
-    energies need and EAD leaves out. Measured in docs/what-pretraining-buys.md.
+    The last teach the network what elements are like and how an atom differs from those around it,
+    which energies need and shapes alone leave out. Measured in docs/what-pretraining-buys.md.
     """
     channels: tuple[ChannelName, ...] = (
         "one",
@@ -41,7 +42,7 @@ def default_fingerprints() -> tuple[FingerprintSettings, ...]:
         "valence",
     )
     soap = SOAPSettings(n_max=6, l_max=4, cutoff_function="cosine", channels=channels)
-    return EADSettings(), soap
+    return EADSettings(), soap, LocalPropertiesSettings()
 
 
 class FingerprintObjectiveSettings(ObjectiveSettings):
