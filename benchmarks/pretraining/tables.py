@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable
 
 import gains as g
-from arms import DEFAULT, ITS_SET, LABELLED, OTHER_WIDTH, RECIPE, RIVALS
+from arms import BEFORE, DEFAULT, ITS_SET, LABELLED, OTHER_WIDTH, RECIPE, RIVALS
 from loaded import HEADLINE, REFERENCE, SCRATCH, Series, Study, base, twin
 from sets import SETS
 
@@ -107,9 +107,9 @@ def rivals(study: Study) -> str:
 
 
 def budgets(study: Study) -> str:
-    """The default's mixture with a wider network and for longer, on either part."""
+    """The rivals' budget, a wider network, longer, and with elements' properties; either part."""
     rows = []
-    for arm in (DEFAULT, DEFAULT + OTHER_WIDTH, RECIPE):
+    for arm in (DEFAULT, DEFAULT + OTHER_WIDTH, BEFORE, RECIPE):
         cost = study.arms.get(arm, {}).get("pretraining")
         cells = []
         for part in ("dev", "test"):

@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sets import SETS, load_set, parts
 
 from atomprint.evaluation.twin import split_labelled
-from atomprint.heads.model import ModelSettings
+from atomprint.fingerprints import LocalPropertiesSettings, channel_table
+from atomprint.heads.model import Model, ModelSettings
 from atomprint.heads.target import Target
 from atomprint.training.adapt import AdaptSettings
 from atomprint.training.checkpoint import load_model, write_json
@@ -37,7 +38,24 @@ from atomprint.training.run import environment
 OUT = Path(__file__).parents[1] / "results" / "pretraining" / "tuning.json"
 N_LABELS = 500
 # What rows have that do not say: the first of these measurements were made so.
-BEFORE = {"keep": "best", "weight_decay": 0.01, "refit": False}
+BEFORE = {"elements": False, "network": "", "keep": "best", "weight_decay": 0.01, "refit": False}
+
+
+def told_of_elements(seed: int) -> Model:
+    """A random network whose elements' vectors are projections of their properties.
+
+    What elements are like can be told to a network from scratch without any pre-training: this is
+    what pre-training on local properties has to be better than.
+    """
+    torch.manual_seed(seed)
+    model = Model(ModelSettings(), ())
+    table = channel_table(LocalPropertiesSettings().channels).float()
+    table[1:] = (table[1:] - table[1:97].mean(0)) / table[1:97].std(0)
+    vectors = model.backbone.embedding.weight
+    with torch.no_grad():
+        projection = torch.randn(table.shape[1], vectors.shape[1])
+        vectors.copy_(table @ projection / table.shape[1] ** 0.5)
+    return model
 
 
 def unit(source: Any, name: str, data: Path, key: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--from", dest="source", type=Path)
+    parser.add_argument("--elements", action="store_true", help="from scratch, told of elements")
     parser.add_argument("--sets", default="phonon peak,perovskite heat", help="with commas")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
@@ -106,12 +125,16 @@ def main() -> None:
     rows = json.loads(OUT.read_text(encoding="utf-8"))["results"] if OUT.is_file() else []
     source = load_model(given.source)[0] if given.source else None
     for seed in given.seeds:
+        if given.elements:
+            source = told_of_elements(seed)
         for name in given.sets.split(","):
             for rates in [given.rates] if given.grid else [[rate] for rate in given.rates]:
                 key = {
                     "set": name,
                     "seed": seed,
-                    "pretrained": source is not None,
+                    "pretrained": given.source is not None,
+                    "elements": given.elements,
+                    "network": given.source.name if given.source else "",
                     "rates": rates,
                     "n_steps": given.steps,
                     "adapt": given.adapt,

@@ -11,7 +11,6 @@ from atomprint.data.embedded import CORPUS, DFT_LABELS, DFT_TARGET
 from atomprint.data.splits import split
 from atomprint.evaluation.report import write_report
 from atomprint.evaluation.twin import run_twins, split_labelled
-from atomprint.fingerprints import EADSettings, SOAPSettings
 from atomprint.heads.model import ModelSettings
 from atomprint.heads.target import Target
 from atomprint.objectives import FingerprintObjectiveSettings
@@ -139,15 +138,8 @@ def run_demo(
 
 
 def _settings(quick: bool, device: str) -> tuple[PretrainSettings, FinetuneSettings]:
-    """Settings for two cores: a network of half the default width, fewer steps, no denoising.
-
-    SOAP counts the centre atom in its own density and so teaches the network what each element
-    is, which a small set of simple structures needs most. Chosen on divisions of the training
-    parts alone: see docs/decisions.md.
-    """
-    channels = EADSettings().channels
-    soap = SOAPSettings(n_max=6, l_max=4, cutoff_function="cosine", channels=channels)
-    objective = FingerprintObjectiveSettings(fingerprints=(EADSettings(), soap))
+    """Settings for two cores: a network of half the default width, fewer steps, no denoising."""
+    objective = FingerprintObjectiveSettings()
     narrow = ModelSettings(backbone=PaiNNSettings(n_channels=64), n_hidden=64)
     pretraining = PretrainSettings(model=narrow, objectives=(objective,))
     finetuning = FinetuneSettings()
