@@ -1,5 +1,6 @@
 """Adaptation: from the pre-trained weights, on structures alone, and never on the test part."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from atomprint.heads.model import ModelSettings
 from atomprint.heads.target import Target
 from atomprint.objectives import FingerprintObjectiveSettings
 from atomprint.training.adapt import AdaptSettings, adapt
+from atomprint.training.checkpoint import load_model
 from atomprint.training.finetune import finetune
 from atomprint.training.pretrain import STATE, pretrain
 from tests.toy import toy_crystals
@@ -121,7 +123,8 @@ def test_progress_counts_adaptation_too(source):
         crystals[:20], crystals[20:], [ENERGY], TINY_MODEL, settings, source,
         lambda step, total, numbers: seen.append((step, total)),
     )  # fmt: skip
-    assert seen == [(step, 4 + 2 * 3) for step in range(1, 11)]
+    # Adaptation, two rates, and once more with the better one.
+    assert seen == [(step, 4 + 3 * 3) for step in range(1, 14)]
 
 
 def test_a_run_goes_on_from_another_run(source, tmp_path):
@@ -154,3 +157,29 @@ def test_another_network_is_refused(source, tmp_path):
         pretrain(
             toy_crystals(24), tiny_pretraining(1).model_copy(update={"model": wider}), start=source
         )
+
+
+def test_a_stopped_run_goes_on_without_the_run_it_started_from(tmp_path):
+    crystals = toy_crystals(24)
+    first, second, whole = (tmp_path / name for name in ("first", "second", "whole"))
+    settings = tiny_config(20)
+    atomprint.pretrain(crystals, first, settings=settings)
+
+    class Enough(Exception):
+        pass
+
+    def stop(stage, step, total, numbers):
+        if stage == "pretrain" and step == 12:
+            raise Enough
+
+    loop = settings.loop.model_copy(update={"checkpoint_every": 5})
+    settings = settings.model_copy(update={"loop": loop})
+    atomprint.pretrain(crystals, whole, source=first, settings=settings)
+    with pytest.raises(Enough):
+        atomprint.pretrain(crystals, second, source=first, settings=settings, progress=stop)
+    shutil.rmtree(first)
+    atomprint.pretrain(crystals, resume=second)
+    for name, value in load_model(whole)[0].state_dict().items():
+        torch.testing.assert_close(value, load_model(second)[0].state_dict()[name], rtol=0, atol=0)
+    cards = [(folder / "card.md").read_text() for folder in (whole, second)]
+    assert cards[0] == cards[1]

@@ -20,7 +20,7 @@ from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading import Problem
 from atomprint.training.checkpoint import load_model
 from atomprint.training.corpora import provenance_of
-from atomprint.training.pretrain import PretrainResult, PretrainSettings
+from atomprint.training.pretrain import STATE, PretrainResult, PretrainSettings
 from atomprint.training.pretrain import pretrain as run_pretraining
 from atomprint.training.processes import is_first
 
@@ -129,7 +129,9 @@ def pretrain(
     if data is None:
         raise UsageError("there is no corpus: give --data PATH, or data: in the settings file")
     start = None
-    if chosen.source is not None:
+    # A run that has a checkpoint goes on without the one that it started from.
+    goes_on = resume is not None and (Path(resume) / STATE).is_file()
+    if chosen.source is not None and not goes_on:
         start = load_model(Path(chosen.source))[0]
         if "model" in chosen.model_fields_set and chosen.model.backbone != start.settings.backbone:
             raise UsageError(
@@ -144,7 +146,9 @@ def pretrain(
             progress("pretrain", step, total, numbers)
 
     known = _terms_of(corpora, data)
-    if chosen.source is not None:
+    if goes_on and resume is not None:
+        known = _recorded(Path(resume))["data"].get("provenance", known)
+    elif chosen.source is not None:
         known = united([*terms_of_model(chosen.source), *known])
     notes = {"problems": len(problems), "provenance": known}
     outcome = run_pretraining(
@@ -235,10 +239,16 @@ def settings_of_run(folder: Path) -> PretrainConfig:
     UsageError
         If there is no run.
     """
+    return validate(PretrainConfig, _recorded(folder)["settings"], str(folder / "run.json"))
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """Settings and data of a run, as they were written down when it began."""
     try:
-        described = json_of((folder / "run.json").read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError):
+        found: dict[str, Any] = json_of((folder / "run.json").read_text(encoding="utf-8"))
+        _ = found["settings"], found["data"].get
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise UsageError(
             f"{folder}: there is no run to resume here (no readable run.json)"
         ) from None
-    return validate(PretrainConfig, described, str(folder / "run.json"))
+    return found
