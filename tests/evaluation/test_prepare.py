@@ -60,6 +60,7 @@ def test_sources_of_two_shapes_have_a_twin_each(folder):
 def test_paper_validates_on_a_quarter_of_the_rest(folder):
     found = prepared(folder, protocol={"kind": "paper"})
     assert found.arms[0].settings.valid_fraction == 0.25
+    assert not found.arms[0].settings.refit
 
 
 def test_crystals_of_the_corpus_are_named_and_left_out(folder):

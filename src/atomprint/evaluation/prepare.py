@@ -97,7 +97,8 @@ def prepare(
     loop = tuning.loop.model_copy(update={"device": device})
     more: dict[str, Any] = {"loop": loop}
     if (fraction := valid_fraction(settings.protocol)) is not None:
-        more["valid_fraction"] = fraction
+        # Who says what validates says what is trained on: the rest, and nothing more.
+        more |= {"valid_fraction": fraction, "refit": False}
     tuning = tuning.model_copy(update=more)
     arms: list[Arm] = []
     found = networks(sources, tuning, settings.scratch, settings.n_members)
