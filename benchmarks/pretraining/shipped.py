@@ -4,8 +4,9 @@
 
 Many crystals of the sets, those that judge included, are among the structures that the checkpoint
 was trained on, without their labels: these are no numbers of the study. The from-scratch twin of
-the same width, labels and seeds is in ``benchmarks/results/pretraining/test/scratch-wide.json``.
-Writes ``benchmarks/results/checkpoints/NAME-study.json``; what is there is not done again.
+the same width, labels and seeds is in ``benchmarks/results/pretraining/test/scratch-wide-refit.json``.
+Writes ``benchmarks/results/checkpoints/NAME-study.json``; what is there of the same weights is not
+done again.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from sets import SETS, load_set, parts
 
+from atomprint.evaluation.networks import hash_weights
 from atomprint.evaluation.twin import split_labelled
 from atomprint.heads.target import Target
 from atomprint.training.checkpoint import load_model, write_json
@@ -41,8 +43,10 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     path = RESULTS / f"{Path(given.name).name}-study.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
     source = load_model(Path(given.name))[0]
+    weights = hash_weights(source)
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    rows = before["results"] if before.get("weights") == weights else []
     for seed in given.seeds:
         for name in given.sets.split(","):
             if any((row["set"], row["seed"]) == (name, seed) for row in rows):
@@ -71,7 +75,7 @@ def main() -> None:
                 }
             )
             about = {k: v for k, v in environment().items() if k != "command"}
-            write_json(path, {"results": rows, "environment": about})
+            write_json(path, {"weights": weights, "results": rows, "environment": about})
             print(name, seed, error, flush=True)
 
 
