@@ -4,9 +4,10 @@
 
 Many crystals of the sets, those that judge included, are among the structures that the checkpoint
 was trained on, without their labels: these are no numbers of the study. The from-scratch twin of
-the same width, labels and seeds is in ``benchmarks/results/pretraining/test/scratch-wide-refit.json``.
-Writes ``benchmarks/results/checkpoints/NAME-study.json``; what is there of the same weights is not
-done again.
+the same width, labels and seeds is in
+``benchmarks/results/pretraining/test/scratch-wide-refit.json``. Writes
+``benchmarks/results/checkpoints/NAME-study.json``; what is there of the same weights is not done
+again.
 """
 
 import argparse
