@@ -132,8 +132,9 @@ def page() -> str:
             "most 20 atoms, without any crystal of the three labelled sets and without "
             "duplicates of them (same reduced formula, volume per atom within 2 %). Labels count "
             "validation in: 425 train, 75 choose the learning rate and the step. Measured "
-            "first, with EAD alone, 5,000 steps, rates up to 4e-3 and the first form of fine-tuning; today's "
-            "default is on [What pre-training buys](what-pretraining-buys.md).",
+            "first, with EAD alone, 5,000 steps, rates up to 4e-3 and the first form of "
+            "fine-tuning; today's default is on [What pre-training "
+            "buys](what-pretraining-buys.md).",
         ]
     if full and real and made:
         parts += [

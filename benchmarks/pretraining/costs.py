@@ -6,7 +6,7 @@ from typing import Any
 
 import gains as g
 from arms import DEFAULT, ITS_SET, LABELLED, OTHER_WIDTH, RECIPE
-from loaded import HEADLINE, Study
+from loaded import HEADLINE, Study, base
 from tables import (
     DASH,
     against,
@@ -73,7 +73,8 @@ def of_default(study: Study) -> tuple[str, dict[str, Any]] | None:
     Otherwise in a narrow one; of its first member where only that was measured.
     """
     arms = study.targets.get("arms", {})
-    for name in (DEFAULT + OTHER_WIDTH, DEFAULT, DEFAULT.split(",")[0].split("+")[0]):
+    narrow = DEFAULT.split(",")[0].split("+")[0]
+    for name in (base(RECIPE), DEFAULT + OTHER_WIDTH, DEFAULT, narrow):
         if name in arms:
             return name, arms[name]
     return None

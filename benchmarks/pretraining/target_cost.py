@@ -35,6 +35,7 @@ MEASURED = (
     "ead",
     "ead+soap+denoising",
     "ead+soap+denoising, wide",
+    "ead+soap+properties+denoising, wide",
     "soap",
     "gmp",
     "wacsf",
