@@ -169,7 +169,9 @@ def sizes(study: Study) -> list[str]:
     return [
         "## More crystals, more steps",
         "What the same mixture gains with a wider network, three times the steps and larger cells "
-        "(together; they were not taken apart):",
+        "(together; they were not taken apart), and at last with elements' properties among the "
+        "targets and today's fine-tuning (processor time of the last line was taken while other "
+        "runs kept the machine busy; a step takes what the next section says):",
         tables.budgets(study),
         "Mean gain over the (set, seed) that all points of a line have, with 95 % intervals where "
         'there are five sets or more. Of lines marked "dev" the remarks on the development part '
