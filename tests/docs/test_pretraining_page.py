@@ -179,9 +179,10 @@ def test_costs_by_hand(script, whole, tmp_path):
     (tmp_path / "pretraining/target_cost.json").write_text(
         json.dumps({"arms": {script.DEFAULT: cost}, "environment": ABOUT})
     )
-    # The default's own goals are judged by the longer, wider run, over a twin of its width.
+    # The default's own goals are judged by the longer, wider run, over a twin of its width and
+    # of its protocol of fine-tuning.
     sets = ("band gap", "phonon peak")
-    for name, factor in (("scratch, wide", 2.0), (script.RECIPE, 0.5)):
+    for name, factor in (("scratch, wide, refit", 2.0), (script.RECIPE, 0.5)):
         file = arm(name, halves(factor, sets), n_steps=15_000)
         (tmp_path / f"pretraining/test/{len(name)}-more.json").write_text(json.dumps(file))
     study = script.Study.read(tmp_path)

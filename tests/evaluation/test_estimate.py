@@ -11,21 +11,23 @@ from atomprint.training.finetune import FinetuneSettings
 from tests.evaluation.competitors import Mean, evaluation
 
 
+@pytest.mark.parametrize("refit", [False, True])
 @pytest.mark.parametrize("once", [0.0, 100.0])
-def test_what_is_done_once_does_not_count(tmp_path, monkeypatch, once):
+def test_what_is_done_once_does_not_count(tmp_path, monkeypatch, once, refit):
     clock = [0.0]
     compiled = []
 
     def fit_predict(self, train, test, target, seed, progress=None):
         # The very first call compiles.
+        assert not self.settings.refits
         clock[0] += once + 0.5 * self.settings.n_steps + (0 if compiled else 1000)
         compiled.append(True)
 
     monkeypatch.setattr(Network, "fit_predict", fit_predict)
     monkeypatch.setattr(evaluate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    settings = FinetuneSettings(n_steps=300, learning_rates=(1e-3, 2e-3))
+    settings = FinetuneSettings(n_steps=300, learning_rates=(1e-3, 2e-3), refit=refit)
     arms = [Mean(), *networks(["atomprint/tiny"], settings, n_members=3)]
     found = estimate(evaluation(arms=arms), tmp_path)
-    # 4 folds x 2 networks x 3 members x 2 rates x 300 steps.
-    assert found["seconds"] == pytest.approx(4 * 2 * 3 * 2 * 300 * 0.5)
+    # 4 folds x 2 networks x 3 members x 2 rates, and once more with the better one, x 300 steps.
+    assert found["seconds"] == pytest.approx(4 * 2 * 3 * (2 + refit) * 300 * 0.5)
     assert (found["n_units"], found["n_pending"], found["n_other"]) == (12, 12, 4)

@@ -253,7 +253,7 @@ def estimate(evaluation: Evaluation, folder: Path) -> dict[str, float | int | No
         shape = arm.model_settings.model_dump_json()
         if shape not in a_step:
             a_step[shape] = _seconds_a_step(arm, case, evaluation)
-        n_runs = (len(arm.settings.learning_rates) + arm.settings.refit) * arm.n_members
+        n_runs = (len(arm.settings.learning_rates) + arm.settings.refits) * arm.n_members
         seconds += a_step[shape] * arm.settings.steps_for(len(case.train)) * n_runs
     return {
         "n_units": len(evaluation.units()),

@@ -60,6 +60,11 @@ class FinetuneSettings(Settings):
         "The last weights are kept, or with patience the best validated",
     )
 
+    @property
+    def refits(self) -> bool:
+        """Whether there is one more run, on all labels, after those of the grid."""
+        return self.refit and not self.loop.patience
+
     def steps_for(self, n_labels: int) -> int:
         """Steps for a number of labels."""
         if self.n_steps:
@@ -159,8 +164,7 @@ def finetune(
                 )
     n_steps = settings.steps_for(len(train) + len(valid))
     n_before = settings.adapt.n_steps if source is not None else 0
-    refits = settings.refit and not settings.loop.patience
-    n_all = n_before + (len(settings.learning_rates) + refits) * n_steps
+    n_all = n_before + (len(settings.learning_rates) + settings.refits) * n_steps
     started = time.perf_counter()
 
     def report_progress(done: int) -> Progress:
@@ -187,7 +191,7 @@ def finetune(
     if best is None:
         raise DataError("no learning rate gave a finite validation error; look for absurd labels")
     held_out = predict(best, valid)
-    if refits:
+    if settings.refits:
         say = report_progress(n_all - n_steps)
         rate = settings.learning_rates[chosen]
         best, _ = one_run.train(rate, [*train, *valid], (), say)
