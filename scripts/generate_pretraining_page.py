@@ -76,6 +76,23 @@ def headline(study: Study) -> list[str]:
     return parts
 
 
+def told(study: Study) -> list[str]:
+    """Section on what of the gain is knowledge of elements, which needs no pre-training."""
+    found = tables.told_of_elements(study)
+    if not found:
+        return []
+    return [
+        "## What could be had without pre-training",
+        "Part of what pre-training teaches is what elements are like, and that can be told to a "
+        "network from scratch: its vectors of elements are then random projections of five "
+        "tabulated properties (electronegativity, covalent radius, group, period, valence) "
+        "instead of random numbers; everything else is the twin's. Test part. The last column is "
+        "what is left for pre-training beside such a twin. atomprint's twin is not told: it is "
+        "the same network from scratch, as people train it.",
+        found,
+    ]
+
+
 def grids(study: Study, shown: list[str]) -> list[str]:
     """What learning rates were tried, where not all arms had the same."""
     largest = {arm: max(rates_of(study.test[arm])) for arm in shown}
@@ -293,6 +310,7 @@ def page(study: Study) -> str:
         "## Goals",
         costs.goals(study),
         *headline(study),
+        *told(study),
         *curves(study),
         *screened(study),
         *sizes(study),

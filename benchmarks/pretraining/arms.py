@@ -39,6 +39,7 @@ ARMS: dict[str, dict[str, Any]] = {
     # Arms without objectives are trained on labels alone.
     "scratch": {"model": NARROW},
     "scratch, wide": {"model": WIDE},
+    "scratch, wide, told of elements": {"model": WIDE},
     "ead, wide": run(regress(EAD), model=WIDE),
     "ead+denoising, wide": run(regress(EAD), DENOISING, model=WIDE),
     # Single fingerprints.
@@ -124,5 +125,8 @@ RIVALS = [
 ]
 # Shown beside them: one fingerprint alone, and the mixture with a wider network and for longer.
 ALSO = ["ead", DEFAULT + OTHER_WIDTH, BEFORE, RECIPE]
+# From scratch, with vectors of elements that are projections of their properties: what pre-training
+# on such properties has to be better than.
+TOLD = "scratch, wide, told of elements"
 # The rival that needs quantum-mechanical labels, and the set whose label it is trained on.
 LABELLED, ITS_SET = "formation energies", "formation energy"

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from arms import ARMS, TODAY
+from arms import ARMS, TODAY, TOLD
+from elements import told_of_elements
 from sets import SETS, load_corpus, load_set, parts
 
 from atomprint.evaluation.twin import split_labelled
@@ -99,11 +100,11 @@ def main() -> None:
     rows: dict[str, list[Crystal]] = {}
     for arm in arguments.arms.split(";"):
         variant = arm
-        if arguments.steps != 5000 and arm != "scratch":
+        if arguments.steps != 5000 and not arm.startswith("scratch"):
             variant += f", {arguments.steps} steps"
-        if arguments.n_corpus and arm != "scratch":
+        if arguments.n_corpus and not arm.startswith("scratch"):
             variant += f", {arguments.n_corpus} crystals"
-        if arguments.max_atoms != 20 and arm != "scratch":
+        if arguments.max_atoms != 20 and not arm.startswith("scratch"):
             variant += f", up to {arguments.max_atoms} atoms"
         if arguments.adapt and "objectives" in ARMS[arm]:
             variant += ", adapted"
@@ -133,6 +134,8 @@ def main() -> None:
                                 corpus = [corpus[i] for i in order[: arguments.n_corpus]]
                         model, cost = pretrained(arm, corpus, arguments.steps, 0, arguments.work)
                         done["pretraining"] = cost
+                    if arm == TOLD:
+                        model = told_of_elements(seed)
                     tuning = FinetuneSettings()
                     loop = tuning.loop.model_copy(update={"seed": seed, "device": "cpu"})
                     adapt = AdaptSettings(n_steps=arguments.adapt if model is not None else 0)

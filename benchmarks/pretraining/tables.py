@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable
 
 import gains as g
-from arms import BEFORE, DEFAULT, ITS_SET, LABELLED, OTHER_WIDTH, RECIPE, RIVALS
+from arms import BEFORE, DEFAULT, ITS_SET, LABELLED, OTHER_WIDTH, RECIPE, RIVALS, TODAY, TOLD
 from loaded import HEADLINE, REFERENCE, SCRATCH, Series, Study, base, twin
 from sets import SETS
 
@@ -103,6 +103,26 @@ def rivals(study: Study) -> str:
             cells = [words, str(len(shared)), str(pairs), ranged(interval, ""), verdict(interval)]
             rows.append(cells)
     head = ["rival", "sets", "sets × seeds", f"`{DEFAULT}` gains more by (points)", "so it is"]
+    return table(head, rows) if rows else ""
+
+
+def told_of_elements(study: Study) -> str:
+    """From scratch, from scratch with elements' properties given, and pre-trained."""
+    arms = (SCRATCH + OTHER_WIDTH + TODAY, TOLD + TODAY, RECIPE)
+    errors = [study.errors("test", arm) for arm in arms]
+    shared = sorted(set.intersection(*(set(one) for one in errors)))
+    rows = []
+    for name, n_labels in study.numbers("test", HEADLINE).items():
+        seeds = [key for key in shared if key[:2] == (name, n_labels)]
+        if seeds:
+            plain, told, own = (
+                math.exp(statistics.mean(math.log(e[k]) for k in seeds)) for e in errors
+            )
+            cells = [f"{one:.4g}" for one in (plain, told, own)]
+            gains = [percent(1 - told / plain), percent(1 - own / plain), percent(1 - own / told)]
+            rows.append([title(name), f"{n_labels:,}", str(len(seeds)), *cells, *gains])
+    head = ["set", "labels", "seeds", "from scratch", "told of elements", "default"]
+    head += ["telling gains", "default gains", "default over told"]
     return table(head, rows) if rows else ""
 
 

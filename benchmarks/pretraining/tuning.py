@@ -23,11 +23,11 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+from elements import told_of_elements
 from sets import SETS, load_set, parts
 
 from atomprint.evaluation.twin import split_labelled
-from atomprint.fingerprints import LocalPropertiesSettings, channel_table
-from atomprint.heads.model import Model, ModelSettings
+from atomprint.heads.model import ModelSettings
 from atomprint.heads.target import Target
 from atomprint.training.adapt import AdaptSettings
 from atomprint.training.checkpoint import load_model, write_json
@@ -39,23 +39,6 @@ OUT = Path(__file__).parents[1] / "results" / "pretraining" / "tuning.json"
 N_LABELS = 500
 # What rows have that do not say: the first of these measurements were made so.
 BEFORE = {"elements": False, "network": "", "keep": "best", "weight_decay": 0.01, "refit": False}
-
-
-def told_of_elements(seed: int) -> Model:
-    """A random network whose elements' vectors are projections of their properties.
-
-    What elements are like can be told to a network from scratch without any pre-training: this is
-    what pre-training on local properties has to be better than.
-    """
-    torch.manual_seed(seed)
-    model = Model(ModelSettings(), ())
-    table = channel_table(LocalPropertiesSettings().channels).float()
-    table[1:] = (table[1:] - table[1:97].mean(0)) / table[1:97].std(0)
-    vectors = model.backbone.embedding.weight
-    with torch.no_grad():
-        projection = torch.randn(table.shape[1], vectors.shape[1])
-        vectors.copy_(table @ projection / table.shape[1] ** 0.5)
-    return model
 
 
 def unit(source: Any, name: str, data: Path, key: dict[str, Any]) -> dict[str, Any]:
