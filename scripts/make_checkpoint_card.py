@@ -234,6 +234,10 @@ def card(shipped: Shipped) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _with_unit(row: dict[str, Any]) -> str:
+    return f"{row['set']} ({row['unit']})" if row["unit"] else str(row["set"])
+
+
 def _results(shipped: Shipped) -> list[str]:
     if not shipped.results:
         return ["Not measured."]
@@ -245,7 +249,7 @@ def _results(shipped: Shipped) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['set']} ({row['unit']}) | {row['n_labels']} | {row['n_seeds']} "
+        f"| {_with_unit(row)} | {row['n_labels']} | {row['n_seeds']} "
         f"| {row['twin_mae']:.4g} | {row['mae']:.4g} | {row['gain']:+.1%} "
         f"| {row['gain_min']:+.1%} to {row['gain_max']:+.1%} |"
         for row in shipped.results
