@@ -34,7 +34,7 @@ def load(name: str) -> Any:
 def measured() -> dict[str, float]:
     """Return the constants that were measured."""
     stores, costs = load("data/stores"), load("pretraining/target_cost")
-    arm = costs["arms"]["ead+soap+denoising, wide"]
+    arm = costs["arms"]["ead+soap+properties+denoising, wide"]
     few, many = stores["memory"]["few"], stores["memory"]["many"]
     more = (many["mib"] - few["mib"]) * 2**20 / (many["n"] - few["n"])
     return {
