@@ -37,7 +37,10 @@ class FinetuneSettings(Settings):
         0, ge=0, description="steps a run; 0: 400 for 500 labels, growing with their square root"
     )
     valid_fraction: float = Field(
-        0.15, gt=0, lt=0.5, description="part of the labels that chooses rate and step"
+        0.15,
+        gt=0,
+        lt=0.5,
+        description="part of the labels that chooses the rate; with patience the step, too",
     )
     refit: bool = Field(
         True,
