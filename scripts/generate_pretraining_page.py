@@ -62,7 +62,7 @@ def headline(study: Study) -> list[str]:
         "column from scratch.",
         tables.headline(study),
         *grids(study, shown),
-        *protocols(shown),
+        *protocols(study, shown),
     ]
     if DEFAULT not in shown:
         parts.append(f"The default, `{DEFAULT}`, has not been measured on the test part yet.")
@@ -115,7 +115,7 @@ def grids(study: Study, shown: list[str]) -> list[str]:
     ]
 
 
-def protocols(shown: list[str]) -> list[str]:
+def protocols(study: Study, shown: list[str]) -> list[str]:
     """How fine-tuning changed in the course of the study, where arms of both kinds are shown."""
     today = [arm for arm in shown if arm.endswith(TODAY)]
     if not today or len(today) == len(shown):
@@ -125,7 +125,7 @@ def protocols(shown: list[str]) -> list[str]:
         "and their twin, were trained as atomprint does today: with weight decay 1, with the last "
         "weights, and once more on all labels when the learning rate is chosen. The others, and "
         "their twins, had weight decay 0.01 and the weights that validation liked best. Gains are "
-        "always over a twin of the same protocol; errors of the two differ by about a tenth."
+        "always over a twin of the same protocol. " + tables.twins_of_protocols(study)
     ]
 
 

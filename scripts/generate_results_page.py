@@ -189,11 +189,11 @@ def recipe_table(study: Study) -> str:
             g.curve_means(g.curve(study.errors("test", arm), name))[numbers[name]]
             for arm in (RECIPE, twin(RECIPE))
         )
-        cells = [of_study.title(name), str(numbers[name]), f"{other:.4g}", f"{own:.4g}"]
-        rows.append([*cells, of_study.spread(seeds)])
+        cells = [of_study.title(name), str(numbers[name]), str(len(seeds))]
+        rows.append([*cells, f"{other:.4g}", f"{own:.4g}", of_study.spread(seeds)])
     mean = of_study.ranged(g.mean_gain(ratios))
-    head = ["set", "labels", "from scratch, tuned", "pre-trained", "gain"]
-    return of_study.table(head, [*rows, ["**geometric mean**", "", "", "", f"**{mean}**"]])
+    head = ["set", "labels", "seeds", "from scratch, tuned", "pre-trained", "gain"]
+    return of_study.table(head, [*rows, ["**geometric mean**", *[""] * 4, f"**{mean}**"]])
 
 
 def with_table(readme: str) -> str:
