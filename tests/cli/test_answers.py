@@ -162,6 +162,9 @@ def test_people_get_a_table_and_the_places(shell, tiny_data, tiny_runs, tmp_path
     assert (status, err) == (0, "")
     for text in ("toy.parquet", "twin's", "pre-trained", "gain", "eV"):
         assert text in out
+    row = json.loads((tmp_path / "run/metrics.json").read_text())["results"][0]
+    low, high = row["gain_interval"]
+    assert f"[{100 * low:.0f}, {100 * high:.0f}]" in out
     assert str(tmp_path / "run/predictions.csv") in out
 
 

@@ -181,6 +181,16 @@ def test_verdicts():
     assert verdict([row(0, 1.5)]).endswith("is not better (one seed): error 50 % higher.")
 
 
+def test_one_seed_says_how_sure_it_is():
+    unsure = verdict([row(0, 0.9, gain_interval=[-0.11, 0.28])])
+    assert "is not told apart from its twin (one seed): error 10 % lower; " in unsure
+    assert unsure.endswith("the gain is -11 to 28 %.")
+    assert "is better (one seed)" in verdict([row(0, 0.7, gain_interval=[0.1, 0.5])])
+    assert "is not better (one seed)" in verdict([row(0, 1.3, gain_interval=[-0.5, -0.1])])
+    # Where there is none, as for classes, nothing is said of it.
+    assert verdict([row(0, 0.5, gain_interval=None)]).endswith("error 50 % lower.")
+
+
 def test_numbers_over_seeds():
     line = summarize([row(0, 0.8), row(1, 0.6), row(2, 0.9, 1.2)])
     assert line["value"] == pytest.approx(2.3 / 3)
