@@ -39,7 +39,7 @@ def _rows(results: Sequence[Mapping[str, Any]], name: str) -> Iterator[Sequence[
         gain = gain_with_spread([row["gain"] for row in rows])
         if len(rows) == 1 and rows[0].get("gain_interval"):
             low, high = rows[0]["gain_interval"]
-            gain += f"\n[{100 * low:.0f}, {100 * high:.0f}]"
+            gain += f"\n[{round(100 * low)}, {round(100 * high)}]"
         yield [*first, number(_mean(rows, "twin_value")), value, gain, str(len(rows))]
 
 

@@ -123,7 +123,7 @@ def verdict(rows: list[dict[str, Any]]) -> str:
             better = "not told apart from its twin"
         return (
             f"{name}: the pre-trained network is {better} (one seed): error {change}; "
-            f"for other test crystals the gain is {100 * low:.0f} to {100 * high:.0f} %."
+            f"for other test crystals the gain is {round(100 * low)} to {round(100 * high)} %."
         )
     sign = 100 if line["gain"] >= 0 else -100
     low, high = sorted((sign * line["gain_min"], sign * line["gain_max"]))
