@@ -164,7 +164,7 @@ def test_people_get_a_table_and_the_places(shell, tiny_data, tiny_runs, tmp_path
         assert text in out
     row = json.loads((tmp_path / "run/metrics.json").read_text())["results"][0]
     low, high = row["gain_interval"]
-    assert f"[{100 * low:.0f}, {100 * high:.0f}]" in out
+    assert f"[{round(100 * low)}, {round(100 * high)}]" in out
     assert str(tmp_path / "run/predictions.csv") in out
 
 
