@@ -23,6 +23,11 @@ ENERGY = {"kind": "labels", "names": ["formation_energy_per_atom"]}
 # The study's network; the second is the width of atomprint's default.
 NARROW = {"backbone": {"kind": "painn", "n_channels": 64}, "n_hidden": 64}
 WIDE = {"backbone": {"kind": "painn", "n_channels": 128}, "n_hidden": 128}
+# Elements that are alike start alike.
+TOLD_WIDE = {
+    "backbone": {"kind": "painn", "n_channels": 128, "elements": "properties"},
+    "n_hidden": 128,
+}
 
 
 def regress(*fingerprints: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -39,7 +44,7 @@ ARMS: dict[str, dict[str, Any]] = {
     # Arms without objectives are trained on labels alone.
     "scratch": {"model": NARROW},
     "scratch, wide": {"model": WIDE},
-    "scratch, wide, told of elements": {"model": WIDE},
+    "scratch, wide, told of elements": {"model": TOLD_WIDE},
     "ead, wide": run(regress(EAD), model=WIDE),
     "ead+denoising, wide": run(regress(EAD), DENOISING, model=WIDE),
     # Single fingerprints.
@@ -99,6 +104,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "ead+soap+properties+denoising": run(regress(EAD, SOAP, PROPERTIES), DENOISING),
     "ead+soap+properties+denoising, wide": run(
         regress(EAD, SOAP, PROPERTIES), DENOISING, model=WIDE
+    ),
+    "ead+soap+properties+denoising, wide, told of elements": run(
+        regress(EAD, SOAP, PROPERTIES), DENOISING, model=TOLD_WIDE
     ),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),

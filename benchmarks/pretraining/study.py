@@ -21,8 +21,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from arms import ARMS, TODAY, TOLD
-from elements import told_of_elements
+from arms import ARMS, TODAY
 from sets import SETS, load_corpus, load_set, parts
 
 from atomprint.evaluation.twin import split_labelled
@@ -134,8 +133,6 @@ def main() -> None:
                                 corpus = [corpus[i] for i in order[: arguments.n_corpus]]
                         model, cost = pretrained(arm, corpus, arguments.steps, 0, arguments.work)
                         done["pretraining"] = cost
-                    if arm == TOLD:
-                        model = told_of_elements(seed)
                     tuning = FinetuneSettings()
                     loop = tuning.loop.model_copy(update={"seed": seed, "device": "cpu"})
                     adapt = AdaptSettings(n_steps=arguments.adapt if model is not None else 0)

@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from elements import told_of_elements
 from sets import SETS, load_set, parts
 
+from atomprint.backbones import PaiNNSettings
 from atomprint.evaluation.twin import split_labelled
 from atomprint.heads.model import ModelSettings
 from atomprint.heads.target import Target
@@ -66,12 +66,14 @@ def unit(source: Any, name: str, data: Path, key: dict[str, Any]) -> dict[str, A
     split = split_labelled(pool, judged, N_LABELS, settings.valid_fraction, key["seed"])
     used = {crystal.id for crystal in (*split.train, *split.valid)}
     others = [c for c in pool if c.id not in used] if key["every_structure"] else []
+    told = PaiNNSettings(elements="properties" if key["elements"] else "random")
+    scratch = ModelSettings(backbone=told)
     started = time.process_time()
     result = finetune(
         split.train,
         split.valid,
         [Target(name="y", unit=SETS[name].unit)],
-        ModelSettings() if source is None else source.settings,
+        scratch if source is None else source.settings,
         settings,
         source,
         unlabelled=others,
@@ -108,8 +110,6 @@ def main() -> None:
     rows = json.loads(OUT.read_text(encoding="utf-8"))["results"] if OUT.is_file() else []
     source = load_model(given.source)[0] if given.source else None
     for seed in given.seeds:
-        if given.elements:
-            source = told_of_elements(seed)
         for name in given.sets.split(","):
             for rates in [given.rates] if given.grid else [[rate] for rate in given.rates]:
                 key = {

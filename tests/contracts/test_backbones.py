@@ -24,6 +24,7 @@ SMALL = {"cutoff": 4.5, "n_channels": 8, "n_layers": 2}
 
 MEMBERS = {
     "painn": PaiNNSettings(**SMALL, n_radial=6),
+    "painn-told": PaiNNSettings(**SMALL, n_radial=6, elements="properties"),
     "painn-one-layer": PaiNNSettings(**SMALL | {"n_layers": 1}, n_radial=3),
     "et": ETSettings(**SMALL, n_heads=2, n_radial=6),
     "et-deep": ETSettings(**SMALL | {"n_layers": 4}, n_heads=8, n_radial=10),

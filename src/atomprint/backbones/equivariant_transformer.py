@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from atomprint.backbones.base import AtomFeatures, Backbone
+from atomprint.backbones.elements import ELEMENTS, ElementStart, element_embedding
 from atomprint.ground.errors import DataError
 from atomprint.ground.settings import Settings
 from atomprint.nn.radial import ExpNormBasis, cosine_cutoff
 from atomprint.nn.vectors import unit_vectors
 from atomprint.structures.graph import GraphBatch, sum_by_index
-
-MAX_ATOMIC_NUMBER = 118
 
 
 class ETSettings(Settings):
@@ -49,6 +48,7 @@ class ETSettings(Settings):
             "false, lets forces jump there"
         ),
     )
+    elements: ElementStart = Field(default="random", description=ELEMENTS)
 
     @model_validator(mode="after")
     def _heads_divide_channels(self) -> Self:
@@ -101,7 +101,7 @@ class EquivariantTransformer(Backbone):
                 "bias, messages to the vectors jump at the cutoff"
             }
         self.radial = ExpNormBasis(settings.n_radial, settings.cutoff, settings.trainable_radial)
-        self.embedding = nn.Embedding(MAX_ATOMIC_NUMBER + 1, settings.n_channels)
+        self.embedding = element_embedding(settings.elements, settings.n_channels)
         self.neighborhood = Neighborhood(settings) if settings.neighbor_embedding else None
         self.layers = nn.ModuleList(
             Attention(settings, first=index == 0) for index in range(settings.n_layers)
@@ -167,7 +167,7 @@ class Neighborhood(nn.Module):
     def __init__(self, settings: ETSettings) -> None:
         super().__init__()
         n = settings.n_channels
-        self.embedding = nn.Embedding(MAX_ATOMIC_NUMBER + 1, n)
+        self.embedding = element_embedding(settings.elements, n)
         self.filter = _linear(settings.n_radial, n)
         self.combine = _linear(2 * n, n)
 

@@ -7,12 +7,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from atomprint.backbones.base import AtomFeatures, Backbone
+from atomprint.backbones.elements import ELEMENTS, ElementStart, element_embedding
 from atomprint.ground.settings import Settings
 from atomprint.nn.pair_messages import PairList, pair_messages
 from atomprint.nn.radial import BesselBasis, cosine_cutoff
 from atomprint.structures.graph import GraphBatch, sum_by_index
-
-MAX_ATOMIC_NUMBER = 118
 
 
 class PaiNNSettings(Settings):
@@ -26,6 +25,7 @@ class PaiNNSettings(Settings):
     typical_neighbors: float = Field(
         20.0, gt=0, description="messages are divided by the square root of this number"
     )
+    elements: ElementStart = Field("random", description=ELEMENTS)
 
     def build(self) -> "PaiNN":
         """Make the network, with random weights."""
@@ -52,7 +52,7 @@ class PaiNN(Backbone):
         self.cutoff = settings.cutoff
         self.n_channels = settings.n_channels
         self.radial = BesselBasis(settings.n_radial, settings.cutoff)
-        self.embedding = nn.Embedding(MAX_ATOMIC_NUMBER + 1, settings.n_channels)
+        self.embedding = element_embedding(settings.elements, settings.n_channels)
         scale = settings.typical_neighbors**-0.5
         self.messages = nn.ModuleList(
             Message(settings.n_channels, settings.n_radial + 1, scale)
