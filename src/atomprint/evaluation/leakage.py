@@ -2,7 +2,7 @@
 
 The same crystal is: the same reduced formula, nearly the same volume per atom, and nearly the same
 fingerprint. Formulas are looked up, volumes are searched in order, and fingerprints are computed
-only of crystals that are left, so that 100,000 against 100,000 is a matter of a minute or two.
+only of crystals that are left, so that 100,000 against 100,000 is a matter of minutes.
 """
 
 from collections import defaultdict
