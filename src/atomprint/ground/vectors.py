@@ -2,10 +2,10 @@
 
 Numba leaves it to the compiler to find out that a loop can work on vectors, and with indices that
 it computes the compiler seldom can. These functions say it: a vector is a value of its own in a
-compiled function, read with :func:`load`, made with :func:`spread`, combined with ``+ - *`` and
-:func:`fma`, compared with :func:`below`, and written with :func:`store`. Processors whose
-registers are narrower than 8 numbers take two or four. Indices count numbers in flat arrays and
-are not checked.
+compiled function, read with :func:`load`, made with :func:`spread` or :func:`spread_from`, combined
+with ``+ - *`` and :func:`fma`, compared with :func:`below`, and written with :func:`store`.
+Processors whose registers are narrower than 8 numbers take two or four. Indices count numbers in
+flat arrays and are not checked.
 """
 
 import operator
@@ -85,6 +85,22 @@ def spread(typing_context: Any, number: Any) -> Any:
         return builder.shuffle_vector(lone, undefined, first)
 
     return VectorType(number)(number), generate
+
+
+@intrinsic
+def spread_from(typing_context: Any, array: Any, index: Any) -> Any:
+    """Make a vector of the number ``array[index]``, 8 times."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        number = builder.load(builder.gep(data, [arguments[1]]))
+        vector = ir.VectorType(_element(signature.args[0].dtype), LANES)
+        undefined = ir.Constant(vector, ir.Undefined)
+        lone = builder.insert_element(undefined, number, ir.IntType(32)(0))
+        first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(lone, undefined, first)
+
+    return VectorType(array.dtype)(array, types.intp), generate
 
 
 @intrinsic

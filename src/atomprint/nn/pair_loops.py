@@ -3,12 +3,17 @@
 Eight channels at a time. Filters of a pair, five numbers a channel, are sums over the radial basis
 that stay in registers, are multiplied by the neighbour's features and added up: nothing as large
 as pairs times channels is ever written to memory.
+
+Backwards, a vector that is read from memory serves two radial functions: with one, processors wait
+for loads, of which they start no more than of multiply-adds.
 """
 
 from typing import Any
 
+import numpy as np
+
 from atomprint.ground.compiled import compiled
-from atomprint.ground.vectors import LANES, fma, load, spread, store
+from atomprint.ground.vectors import LANES, fma, load, spread, spread_from, store
 
 
 @compiled()
@@ -105,38 +110,70 @@ def pull_messages(
         Where the gradients by the filters are added.
     """
     n_basis, n = vector_filter.shape
-    zero = spread(vector_filter.dtype.type(0))
+    dtype = vector_filter.dtype
+    zero = spread(dtype.type(0))
+    # Radial functions in twos: of an odd number the last has a partner that nothing is done with.
+    even = n_basis + n_basis % 2
+    most = 0
     for j in range(start, stop):
+        most = max(most, first[j + 1] - first[j])
+    # Of the pairs of one neighbour: four numbers for each radial function, and four vectors.
+    radial = np.zeros(4 * even * most, dtype)
+    gradients = np.empty(4 * LANES * most, dtype)
+    for j in range(start, stop):
+        n_pairs = first[j + 1] - first[j]
+        for q in range(n_pairs):
+            p = order[first[j] + q]
+            for k in range(n_basis):
+                at = 4 * (n_pairs * k + q)
+                radial[at] = basis[p, k]
+                radial[at + 1] = along[p, 0, k]
+                radial[at + 2] = along[p, 1, k]
+                radial[at + 3] = along[p, 2, k]
         for c in range(0, n, LANES):
+            for q in range(n_pairs):
+                i = center[order[first[j] + q]]
+                at = 4 * LANES * q
+                store(gradients, at, load(of_scalars, n * i + c))
+                store(gradients, at + LANES, load(of_vectors, 3 * n * i + c))
+                store(gradients, at + 2 * LANES, load(of_vectors, 3 * n * i + n + c))
+                store(gradients, at + 3 * LANES, load(of_vectors, 3 * n * i + 2 * n + c))
             at = 3 * n * j + c
             c1, c2, c3 = load(context, at), load(context, at + n), load(context, at + 2 * n)
             vx, vy, vz = load(vectors, at), load(vectors, at + n), load(vectors, at + 2 * n)
             d1, d2, d3, ux, uy, uz = zero, zero, zero, zero, zero, zero
             # What comes from the neighbour is the same for all of its pairs: gradients are summed
-            # over pairs with the basis alone, seven sums in registers, and multiplied afterwards.
-            for k in range(n_basis):
-                s1, x2, y2, z2, x3, y3, z3 = zero, zero, zero, zero, zero, zero, zero
-                for q in range(first[j], first[j + 1]):
-                    p = order[q]
-                    i = center[p]
-                    x = load(of_vectors, 3 * n * i + c)
-                    y = load(of_vectors, 3 * n * i + n + c)
-                    z = load(of_vectors, 3 * n * i + 2 * n + c)
-                    b = spread(basis[p, k])
-                    s1 = fma(b, load(of_scalars, n * i + c), s1)
-                    x2, y2, z2 = fma(b, x, x2), fma(b, y, y2), fma(b, z, z2)
-                    x3 = fma(spread(along[p, 0, k]), x, x3)
-                    y3 = fma(spread(along[p, 1, k]), y, y3)
-                    z3 = fma(spread(along[p, 2, k]), z, z3)
-                s2 = fma(vx, x2, fma(vy, y2, vz * z2))
-                s3 = x3 + y3 + z3
-                k1, k3 = 2 * n * k + c, n * k + c
-                w1, w2 = load(scalar_filter, k1), load(scalar_filter, k1 + n)
-                d1, d2, d3 = fma(w1, s1, d1), fma(w2, s2, d2), fma(load(vector_filter, k3), s3, d3)
-                ux, uy, uz = fma(w2, x2, ux), fma(w2, y2, uy), fma(w2, z2, uz)
-                store(of_scalar_filter, k1, fma(c1, s1, load(of_scalar_filter, k1)))
-                store(of_scalar_filter, k1 + n, fma(c2, s2, load(of_scalar_filter, k1 + n)))
-                store(of_vector_filter, k3, fma(c3, s3, load(of_vector_filter, k3)))
+            # over pairs with the basis alone and multiplied afterwards.
+            for k in range(0, even, 2):
+                s1, x2, y2, z2, s3 = zero, zero, zero, zero, zero
+                t1, xx, yy, zz, t3 = zero, zero, zero, zero, zero
+                one, two = 4 * n_pairs * k, 4 * n_pairs * (k + 1)
+                for q in range(n_pairs):
+                    g = 4 * LANES * q
+                    s, x = load(gradients, g), load(gradients, g + LANES)
+                    y, z = load(gradients, g + 2 * LANES), load(gradients, g + 3 * LANES)
+                    b = spread_from(radial, one + 4 * q)
+                    s1, x2, y2, z2 = fma(b, s, s1), fma(b, x, x2), fma(b, y, y2), fma(b, z, z2)
+                    b = spread_from(radial, two + 4 * q)
+                    t1, xx, yy, zz = fma(b, s, t1), fma(b, x, xx), fma(b, y, yy), fma(b, z, zz)
+                    s3 = fma(spread_from(radial, one + 4 * q + 1), x, s3)
+                    t3 = fma(spread_from(radial, two + 4 * q + 1), x, t3)
+                    s3 = fma(spread_from(radial, one + 4 * q + 2), y, s3)
+                    t3 = fma(spread_from(radial, two + 4 * q + 2), y, t3)
+                    s3 = fma(spread_from(radial, one + 4 * q + 3), z, s3)
+                    t3 = fma(spread_from(radial, two + 4 * q + 3), z, t3)
+                for half in range(min(2, n_basis - k)):
+                    if half == 1:
+                        s1, x2, y2, z2, s3 = t1, xx, yy, zz, t3
+                    s2 = fma(vx, x2, fma(vy, y2, vz * z2))
+                    k1, k3 = 2 * n * (k + half) + c, n * (k + half) + c
+                    w1, w2 = load(scalar_filter, k1), load(scalar_filter, k1 + n)
+                    d1, d2 = fma(w1, s1, d1), fma(w2, s2, d2)
+                    d3 = fma(load(vector_filter, k3), s3, d3)
+                    ux, uy, uz = fma(w2, x2, ux), fma(w2, y2, uy), fma(w2, z2, uz)
+                    store(of_scalar_filter, k1, fma(c1, s1, load(of_scalar_filter, k1)))
+                    store(of_scalar_filter, k1 + n, fma(c2, s2, load(of_scalar_filter, k1 + n)))
+                    store(of_vector_filter, k3, fma(c3, s3, load(of_vector_filter, k3)))
             store(of_context, at, d1)
             store(of_context, at + n, d2)
             store(of_context, at + 2 * n, d3)
