@@ -91,7 +91,9 @@ def load_state(path: Path, trainer: Trainer) -> None:
             else:
                 groups[group][rest] = value
         trainer.task.load_state_dict(groups["task"])
-        trainer.averaged, trainer.best_weights = groups["averaged"], groups["best"]
+        # States of before 2026-12 hold what is not trained among the averages, too.
+        trainer.averaged = {k: groups["averaged"][k] for k in trainer.averaged}
+        trainer.best_weights = groups["best"]
         described = trainer.optimizer.state_dict()
         described["state"] = optimizer
         trainer.optimizer.load_state_dict(described)

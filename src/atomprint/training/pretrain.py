@@ -241,8 +241,7 @@ def _pretrain(
         batches = (batch.to(fabric.device) for batch in batches)
         objectives.fit([Sample(batch.graph, batch.labels) for batch in batches])
         copy_from_first(task, fabric)
-        if trainer.averaged:
-            trainer.averaged = {k: v.detach().clone() for k, v in task.state_dict().items()}
+        trainer.start_average()
 
     # Perturbed like the rest, and the same every time: some objectives ask for nothing else.
     # A corpus counts there as much as in training: with its share, not with its size.
