@@ -136,5 +136,9 @@ ALSO = ["ead", DEFAULT + OTHER_WIDTH, BEFORE, RECIPE]
 # From scratch, with vectors of elements that are projections of their properties: what pre-training
 # on such properties has to be better than.
 TOLD = "scratch, wide, told of elements"
+# The default's mixture from such a start.
+TOLD_RECIPE = (
+    "ead+soap+properties+denoising, wide, told of elements, 15000 steps, up to 30 atoms" + TODAY
+)
 # The rival that needs quantum-mechanical labels, and the set whose label it is trained on.
 LABELLED, ITS_SET = "formation energies", "formation energy"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gains as g
-from arms import ALSO, DEFAULT, OTHER_WIDTH, RIVALS, TODAY
+from arms import ALSO, DEFAULT, OTHER_WIDTH, RIVALS, TODAY, TOLD
 from sets import SETS
 
 SCRATCH = "scratch"
@@ -89,8 +89,10 @@ class Study:
 
 def twin(arm: str) -> str:
     """The from-scratch arm of the same network, fine-tuned by the same protocol."""
-    width = OTHER_WIDTH if base(arm).endswith(OTHER_WIDTH) else ""
-    return SCRATCH + width + (TODAY if arm.endswith(TODAY) else "")
+    today = TODAY if arm.endswith(TODAY) else ""
+    if base(arm).endswith(TOLD.removeprefix(SCRATCH)):
+        return TOLD + today
+    return SCRATCH + (OTHER_WIDTH if base(arm).endswith(OTHER_WIDTH) else "") + today
 
 
 def base(arm: str) -> str:

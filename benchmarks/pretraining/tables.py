@@ -5,7 +5,18 @@ import statistics
 from collections.abc import Iterable
 
 import gains as g
-from arms import BEFORE, DEFAULT, ITS_SET, LABELLED, OTHER_WIDTH, RECIPE, RIVALS, TODAY, TOLD
+from arms import (
+    BEFORE,
+    DEFAULT,
+    ITS_SET,
+    LABELLED,
+    OTHER_WIDTH,
+    RECIPE,
+    RIVALS,
+    TODAY,
+    TOLD,
+    TOLD_RECIPE,
+)
 from loaded import HEADLINE, REFERENCE, SCRATCH, Series, Study, base, twin
 from sets import SETS
 
@@ -107,23 +118,32 @@ def rivals(study: Study) -> str:
 
 
 def told_of_elements(study: Study) -> str:
-    """From scratch, from scratch with elements' properties given, and pre-trained."""
-    arms = (SCRATCH + OTHER_WIDTH + TODAY, TOLD + TODAY, RECIPE)
-    errors = [study.errors("test", arm) for arm in arms]
-    shared = sorted(set.intersection(*(set(one) for one in errors)))
+    """From scratch and pre-trained, each from random vectors of elements and from told ones."""
+    plain, told = SCRATCH + OTHER_WIDTH + TODAY, TOLD + TODAY
+    arms = [arm for arm in (plain, told, RECIPE, TOLD_RECIPE) if study.errors("test", arm)]
+    errors = {arm: study.errors("test", arm) for arm in arms}
+    numbers = study.numbers("test", HEADLINE)
+    pairs = [(told, plain), (RECIPE, plain), (RECIPE, told)]
+    if TOLD_RECIPE in errors:
+        pairs += [(TOLD_RECIPE, plain), (TOLD_RECIPE, told), (TOLD_RECIPE, RECIPE)]
+    if plain not in errors or told not in errors or RECIPE not in errors:
+        return ""
+    ratios = g.common(g.log_ratios(errors[one], errors[other], numbers) for one, other in pairs)
     rows = []
-    for name, n_labels in study.numbers("test", HEADLINE).items():
-        seeds = [key for key in shared if key[:2] == (name, n_labels)]
-        if seeds:
-            plain, told, own = (
-                math.exp(statistics.mean(math.log(e[k]) for k in seeds)) for e in errors
-            )
-            cells = [f"{one:.4g}" for one in (plain, told, own)]
-            gains = [percent(1 - told / plain), percent(1 - own / plain), percent(1 - own / told)]
-            rows.append([title(name), f"{n_labels:,}", str(len(seeds)), *cells, *gains])
-    head = ["set", "labels", "seeds", "from scratch", "told of elements", "default"]
-    head += ["telling gains", "default gains", "default over told"]
-    return table(head, rows) if rows else ""
+    for name in (name for name in SETS if name in ratios[0]):
+        seeds = ratios[0][name]
+        means = (
+            math.exp(statistics.mean(math.log(errors[arm][name, numbers[name], k]) for k in seeds))
+            for arm in arms
+        )
+        gained = (percent(-math.expm1(statistics.fmean(one[name].values()))) for one in ratios)
+        counts = (f"{numbers[name]:,}", str(len(seeds)))
+        rows.append([title(name), *counts, *(f"{mean:.4g}" for mean in means), *gained])
+    means_of_all = (f"**{ranged(g.mean_gain(one))}**" for one in ratios)
+    rows.append(["**geometric mean**", "", "", *("" for _ in arms), *means_of_all])
+    short = {plain: "scratch", told: "told", RECIPE: "default", TOLD_RECIPE: "told, then default"}
+    head = ["set", "labels", "seeds", *(short[arm] for arm in arms)]
+    return table([*head, *(f"{short[a]} over {short[b]}" for a, b in pairs)], rows)
 
 
 def twins_of_protocols(study: Study) -> str:
