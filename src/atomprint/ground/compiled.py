@@ -17,6 +17,8 @@ from numba import njit
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SOURCES = (
     "ground/vectors.py", "structures/search.py", "nn/pair_loops.py", "fingerprints/kernels/**/*.py",
+    "data/sources/generated/descent.py",
+    "data/sources/packing.py",
 )  # fmt: skip
 _STAMP = _PACKAGE / "__pycache__" / "compiled.stamp"
 

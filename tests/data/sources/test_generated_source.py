@@ -1,9 +1,12 @@
 """The generator as a source: blocks that depend on seed and number alone."""
 
+import json
+
 import numpy as np
 import pytest
 
 from atomprint.data.sources import GeneratedSettings
+from atomprint.data.sources.blocks import Block
 from atomprint.data.sources.generated import source as module
 from atomprint.ground.errors import UsageError
 from atomprint.structures.reading.result import Record
@@ -13,10 +16,11 @@ from tests.toy import toy_crystals
 def toy_block(seed, max_atoms, number, size):
     """In place of the generator, which takes a while."""
     crystals = toy_crystals(size, seed=100 * seed + number)
-    return [
+    records = [
         Record(c.numbers, c.cell, positions=c.positions, id=f"{seed}-{number * size + row}")
         for row, c in enumerate(crystals)
     ]
+    return Block(records, {"implausible": 10 + number, "made before": 1})
 
 
 def test_it_goes_on_where_it_stood(get, tmp_path, monkeypatch):
@@ -31,6 +35,10 @@ def test_it_goes_on_where_it_stood(get, tmp_path, monkeypatch):
     for one, two in zip(more.store, whole, strict=True):
         np.testing.assert_array_equal(one.positions, two.positions)
     assert "generator, seed 5" in whole.provenance[0].source
+    # Three blocks of six were looked into, each counted once however often it was begun.
+    for folder in ("a", "b"):
+        about = json.loads((tmp_path / folder / "source.json").read_text())
+        assert about["rejected"] == {"implausible": 10 + 11 + 12, "made before": 3}
 
 
 def test_without_a_number_it_would_never_end(get, tmp_path):
@@ -42,12 +50,29 @@ def test_without_a_number_it_would_never_end(get, tmp_path):
 def test_a_block_depends_on_seed_and_number():
     pytest.importorskip("pymatgen")
     pytest.importorskip("smact")
-    one, again = (module.make_block(5, 12, 1, 4) for _ in range(2))
+    one, again = (module.make_block(5, 12, 1, 4).records for _ in range(2))
     assert [record.id for record in one] == [f"gen-5-{row:07d}" for row in range(4, 8)]
     for first, second in zip(one, again, strict=True):
         np.testing.assert_array_equal(first.frac, second.frac)
         assert len(first.numbers) <= 12
-    other = module.make_block(5, 12, 2, 4)
+    other = module.make_block(5, 12, 2, 4).records
     assert any(len(a.numbers) != len(b.numbers) for a, b in zip(one, other, strict=True)) or any(
         (np.asarray(a.cell) != np.asarray(b.cell)).any() for a, b in zip(one, other, strict=True)
     )
+
+
+def test_substitution_probabilities_are_those_of_pymatgen():
+    pytest.importorskip("smact")
+    prediction = pytest.importorskip(
+        "pymatgen.core.structure_prediction.substitution_probability", reason="another pymatgen"
+    )
+    from atomprint.data.sources.generated.chemistry import load_chemistry
+
+    chemistry = load_chemistry()
+    table = prediction.SubstitutionProbability()
+    known = {str(species) for species in table.species}
+    rng = np.random.default_rng(0)
+    for new, old in rng.integers(len(chemistry.species), size=(400, 2)):
+        a, b = (chemistry.species[k].label for k in (new, old))
+        expected = table.cond_prob(a, b) if {a, b} <= known else 0.0
+        assert chemistry.conditional[new, old] == pytest.approx(expected, rel=1e-12), (a, b)

@@ -5,7 +5,7 @@ Adding a source is a new file with a settings class, and one line in the union o
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -71,12 +71,15 @@ class Page:
     done
         Called when all crystals of the page are safe; None if nothing hangs on it. A page with it
         is large, and what is read of it is made safe at its end.
+    rejected
+        Of crystals that are made: candidates thrown away for this page, by reason.
     """
 
     items: Iterable[Crystal | Problem]
     after: str | None
     total: int | None = None
     done: Callable[[], None] | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ interrupted is asked for again, and what is there of it is passed over.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -131,6 +132,7 @@ class _Fetch:
         self.place, self.row, self.ended = BEGINNING, 0, False
         self.resumed = self.n_crystals = 0
         self.problems: list[Problem] = []
+        self.rejected: Counter[str] = Counter()
         self._first: tuple[Page, Any] | None = None
 
     def look(self, place: str) -> None:
@@ -162,6 +164,8 @@ class _Fetch:
 
     def _page(self, page: Page, writer: StoreWriter) -> bool:
         """Take a page; whether reading ends with it."""
+        if self.row == 0:  # what was rejected for a page that was begun is in an earlier shard
+            self.rejected.update(page.rejected)
         for row, item in enumerate(page.items):
             if row < self.row:
                 continue
@@ -202,9 +206,10 @@ class _Fetch:
                 "row": self.row,
                 "ended": self.ended,
                 "problems": [asdict(problem) for problem in self.problems],
+                "rejected": dict(self.rejected),
             }
         )
-        self.problems = []
+        self.problems, self.rejected = [], Counter()
 
     def finish(self, writer: StoreWriter) -> list[Problem]:
         """Write down what was left out, and that this is the end."""
@@ -216,7 +221,12 @@ class _Fetch:
         lines = [json.dumps(asdict(problem), ensure_ascii=False) for problem in problems]
         write_text(writer.path / QUARANTINE, "".join(f"{line}\n" for line in lines))
         settings = self.source.model_dump(mode="json")
-        about = {"settings": settings, "exhausted": self.ended}
+        about: dict[str, Any] = {"settings": settings, "exhausted": self.ended}
+        rejected: Counter[str] = Counter()
+        for path in shard_paths(writer.path):
+            rejected.update(read_header(path).about.get("rejected", {}))
+        if rejected:
+            about["rejected"] = dict(rejected)
         write_text(writer.path / SETTINGS, json.dumps(about, indent=1) + "\n")
         writer.describe(complete=True)
         return problems

@@ -9,9 +9,9 @@ from math import gcd
 import numpy as np
 
 from .chemistry import Chemistry, chemical_class, softness, usual_coordination
+from .descent import BOND_VALENCE_B
 from .prototypes import Prototype
 from .relaxation import (
-    BOND_VALENCE_B,
     Draft,
     Floats,
     Ints,

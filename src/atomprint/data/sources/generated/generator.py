@@ -17,17 +17,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .chemistry import CLASS_SHARE, Chemistry, chemical_class, load_chemistry
 from .decoration import Candidate, Decorator
+from .descent import BOND_VALENCE_B
 from .prototypes import load_prototypes
 from .relaxation import (
-    BOND_VALENCE_B,
     Draft,
+    Ints,
     bond_length_parameter,
     bond_valence_sums,
     periodic_pairs,
     relax,
 )
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
+"""Goes up when the same settings give other crystals. 2: compiled relaxation, whose sums are
+rounded otherwise; a few candidates in a thousand pass or fail differently. The embedded file is
+of 1."""
 LICENCE = (
     "The crystals are made by atomprint and carry its licence. Sources: AFLOW prototypes, "
     "substitution probabilities and element tables by way of pymatgen (MIT); ICSD "
@@ -124,7 +128,9 @@ class GeneratedCrystal:
 
 
 def generate(
-    settings: GeneratorSettings, progress: Callable[[int], None] | None = None
+    settings: GeneratorSettings,
+    progress: Callable[[int], None] | None = None,
+    rejected: Counter[str] | None = None,
 ) -> Iterator[GeneratedCrystal]:
     """Yield ``settings.n_crystals`` crystals, the same ones every time.
 
@@ -134,6 +140,9 @@ def generate(
         What to generate.
     progress : callable, optional
         Called with the number of crystals yielded so far.
+    rejected : Counter, optional
+        Counts the relaxed candidates that were thrown away, by reason; of the throws of a search
+        that compete the lot counts as one.
 
     Raises
     ------
@@ -151,19 +160,26 @@ def generate(
         chemistry, load_prototypes(settings.max_atoms), rng, settings.max_atoms, settings.n_trials
     )
     seen: dict[str, list[tuple[float, float]]] = {}
+    rejected = Counter() if rejected is None else rejected
     routes: Counter[str] = Counter()
     n_yielded = 0
     while n_yielded < settings.n_crystals:
         candidates = _draw_batch(decorator, settings, routes)
-        for candidate, draft in _relax_batch(candidates, settings, chemistry):
+        relaxed = _relax_batch(candidates, settings, chemistry)
+        n_drawn = len({candidate.group for candidate in candidates})
+        used = 0
+        for candidate, draft in relaxed:
             if n_yielded == settings.n_crystals:
                 break
+            used += 1
             symbols = {chemistry.symbols[e] for e in candidate.element}
             kind = chemical_class(symbols)
             surplus = decorator.class_count[kind] - CLASS_SHARE[kind] * (n_yielded + 50)
             if surplus > 0.01 * settings.n_crystals and n_yielded > 50:
+                rejected["too many of its class"] += 1
                 continue
             if not _is_new(candidate, draft, chemistry, seen):
+                rejected["made before"] += 1
                 continue
             routes[candidate.route] += 1
             decorator.keep(symbols)
@@ -171,6 +187,8 @@ def generate(
             yield _finish(n_yielded, candidate, draft, settings, chemistry, rng)
             if progress is not None:
                 progress(n_yielded)
+        # Of a last batch that is not used up, the same part of what was rejected counts.
+        rejected["implausible"] += round((n_drawn - len(relaxed)) * used / max(len(relaxed), 1))
 
 
 def _draw_batch(
@@ -227,13 +245,19 @@ def _score(
     """Lower is better; None when the crystal is not plausible."""
     if not np.isfinite(draft.cell).all() or not np.isfinite(draft.frac).all():
         return None
-    element = candidate.element
-    n_atoms = len(element)
-    per_atom = draft.volume / n_atoms
+    per_atom = draft.volume / len(candidate.element)
     lengths = np.linalg.norm(draft.cell, axis=1)
     heights = 1.0 / np.linalg.norm(np.linalg.inv(draft.cell), axis=0)
     if not 4.0 < per_atom < 75.0 or heights.min() < 1.6 or lengths.max() > 45.0:
         return None
+    return score_contacts(candidate.element, draft, settings, chemistry)
+
+
+def score_contacts(
+    element: Ints, draft: Draft, settings: GeneratorSettings, chemistry: Chemistry
+) -> float | None:
+    """Lower is better; None when distances, bond valences or coordinations are not plausible."""
+    n_atoms = len(element)
     i, j, _, distance = periodic_pairs(draft.cell, draft.frac, 5.0)
     charge = draft.charge
     radii = chemistry.radius[element]

@@ -620,7 +620,7 @@ _POPULAR: dict[str, float] = {
 _MOLECULES = {"CO", "CNCl", "HC", "H3N", "SiF4", "PI2", "KCSN", "KAg(CN)2", "HgBr2"}
 
 
-def _charges_of(counts: dict[str, int]) -> dict[str, int] | None:
+def charges_of(counts: dict[str, int]) -> dict[str, int] | None:
     """The most frequent oxidation states that balance a formula; None for a metal."""
     chem = load_chemistry()
     chi = {s: float(chem.negativity[chem.index[s]]) for s in counts if s in chem.index}
@@ -646,9 +646,10 @@ def _charges_of(counts: dict[str, int]) -> dict[str, int] | None:
     return best[1] if best else None
 
 
-def _prototype(
+def as_prototype(
     name: str, structure: Any, charges: dict[str, int] | None, popularity: float
 ) -> Prototype:
+    """A pymatgen structure as a structure type; without charges, those that balance it."""
     analyzer = from_pymatgen("SpacegroupAnalyzer", "pymatgen.symmetry.analyzer")
     dataset = analyzer(structure, symprec=0.02).get_symmetry_dataset()
     label = np.asarray(dataset.equivalent_atoms)
@@ -657,7 +658,7 @@ def _prototype(
     first = [int(np.flatnonzero(orbit == k)[0]) for k in range(orbit.max() + 1)]
     element = tuple(symbols[k] for k in first)
     if charges is None:
-        charges = _charges_of({k: symbols.count(k) for k in sorted(set(symbols))}) or {}
+        charges = charges_of({k: symbols.count(k) for k in sorted(set(symbols))}) or {}
     return Prototype(
         name=name,
         cell=np.asarray(structure.lattice.matrix, dtype=np.float64),
@@ -694,7 +695,7 @@ def _all_prototypes() -> tuple[Prototype, ...]:
             label = str(entry["tags"]["aflow"])
             name = f"{label}:{formula}"
             rare = 1.0 if structure.composition.elements[1:] else 0.3
-            found.append(_prototype(name, primitive, None, _POPULAR.get(label, rare)))
+            found.append(as_prototype(name, primitive, None, _POPULAR.get(label, rare)))
         for name, group, parameters, sites, popularity in TEXTBOOK:
             kinds, points = [], []
             for site in sites.split(";"):
@@ -708,5 +709,5 @@ def _all_prototypes() -> tuple[Prototype, ...]:
             lattice = lattice_of.from_parameters(*(float(x) for x in parameters.split()))
             structure = structure_of.from_spacegroup(group, lattice, symbols, points, tol=0.02)
             primitive = structure.get_primitive_structure(tolerance=0.05)
-            found.append(_prototype(name, primitive, charges, popularity))
+            found.append(as_prototype(name, primitive, charges, popularity))
     return tuple(found)

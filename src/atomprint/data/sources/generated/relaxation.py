@@ -1,4 +1,4 @@
-"""Relax many small crystals at once with a label-free bond-valence and soft-sphere model.
+"""Relax small crystals with a label-free bond-valence and soft-sphere model.
 
 A prototype that has been given new elements carries the internal parameters and the cell of the
 old ones. This module moves atoms and cell towards what empirical crystal chemistry expects, with
@@ -12,8 +12,9 @@ no quantum-mechanical label anywhere:
 - neutral atoms: soft spheres push contacts shorter than the sum of the radii apart at constant
   volume, because volumes of metals follow additivity better than contacts do.
 
-The minimiser is FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201, 2006) with one time step a
-crystal. It only scales whole force vectors, so a crystal keeps the symmetry it started with.
+The minimiser is FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201, 2006). It only scales whole
+force vectors, so a crystal keeps the symmetry it started with. Its loops are compiled, in
+:mod:`.descent`.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .descent import (
+    BOND,
+    BOND_REACH,
+    BOND_VALENCE_B,
+    LIKE,
+    REPULSION_REACH,
+    SOFT,
+    descend,
+    pairs_within,
+)
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BOND_VALENCE_B = 0.37
-"""Å; Brown and Altermatt, Acta Cryst. B 41, 244 (1985)."""
-BOND_REACH = 1.45
-"""Å beyond R0 up to which a cation-anion pair counts as a bond (valence above 0.02)."""
-SCREENING_LENGTH = 1.7
-"""Å; decay of the repulsion between like charges."""
-REPULSION_REACH = 5.0
-"""Å; the repulsion between like charges is shifted to zero here."""
 _SKIN = 0.5
-_STRAIN_SCALE = 4.0
-_MAX_STEP = 0.12
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,10 @@ class Draft:
 
 @dataclass(frozen=True)
 class _Pairs:
-    crystal: Ints
     i: Ints
     j: Ints
     shift: Floats
-    kind: Ints  # 0 bond, 1 like charges, 2 soft spheres
+    kind: Ints  # BOND, LIKE or SOFT
     a: Floats  # R0 | product of charges | contact distance
     core: Floats  # Å; hard-core contact distance
     strength: Floats  # valence units; typical valence of the bond
@@ -102,25 +103,15 @@ def periodic_pairs(cell: Floats, frac: Floats, reach: float) -> tuple[Ints, Ints
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     # differences are wrapped to half a lattice vector first, so few translations can matter
     n = np.floor(reach / heights + 0.5).astype(int)
-    grid = np.stack(
-        np.meshgrid(*(np.arange(-k, k + 1) for k in n), indexing="ij"), axis=-1
-    ).reshape(-1, 3)
-    i, j = np.triu_indices(len(frac), k=1)
-    delta = frac[j] - frac[i]
-    wrap = np.round(delta)
-    vector = ((delta - wrap) @ cell)[:, None, :] + (grid @ cell)[None, :, :]
-    d2 = np.einsum("pgk,pgk->pg", vector, vector)
-    pair, image = np.nonzero(d2 < reach**2)
-    # an atom and its own images: S and -S are the same pair
-    half = grid[grid @ np.array([10**8, 10**4, 1]) > 0]
-    own = np.sqrt(((half @ cell) ** 2).sum(axis=1))
-    near = np.flatnonzero(own < reach)
-    atom = np.repeat(np.arange(len(frac)), len(near))
-    first = np.concatenate([i[pair], atom])
-    second = np.concatenate([j[pair], atom])
-    shift = np.concatenate([grid[image] - wrap[pair], np.tile(half[near], (len(frac), 1))])
-    distance = np.concatenate([np.sqrt(d2[pair, image]), np.tile(own[near], len(frac))])
-    return first, second, shift.astype(np.float64), distance
+    frac = np.ascontiguousarray(frac, dtype=np.float64)
+    cell = np.ascontiguousarray(cell, dtype=np.float64)
+    found = np.empty((pairs_within(frac, cell, reach, n, True, _NOWHERE), 6))
+    pairs_within(frac, cell, reach, n, False, found)
+    i, j = found[:, 0].astype(np.int64), found[:, 1].astype(np.int64)
+    return i, j, found[:, 2:5].copy(), found[:, 5].copy()
+
+
+_NOWHERE = np.empty((0, 6))
 
 
 def bond_length_parameter(r_i: Floats, c_i: Floats, r_j: Floats, c_j: Floats) -> Floats:
@@ -129,7 +120,7 @@ def bond_length_parameter(r_i: Floats, c_i: Floats, r_j: Floats, c_j: Floats) ->
     return np.asarray(r_i + r_j - r_i * r_j * root**2 / (c_i * r_i + c_j * r_j))
 
 
-def _pairs_of(draft: Draft, crystal: int, first_atom: int) -> _Pairs:
+def _pairs_of(draft: Draft) -> _Pairs:
     charged = bool(np.any(draft.charge != 0))
     reach = _SKIN + (REPULSION_REACH if charged else 2.0 * float(draft.radius.max()))
     i, j, shift, distance = periodic_pairs(draft.cell, draft.frac, reach)
@@ -139,7 +130,7 @@ def _pairs_of(draft: Draft, crystal: int, first_atom: int) -> _Pairs:
         r0 = bond_length_parameter(
             draft.bond_r[i], draft.bond_c[i], draft.bond_r[j], draft.bond_c[j]
         )
-        kind = np.where(product < 0, 0, 1)
+        kind = np.where(product < 0, BOND, LIKE)
         a = np.where(product < 0, r0, product)
         keep = np.where(
             product < 0,
@@ -147,13 +138,12 @@ def _pairs_of(draft: Draft, crystal: int, first_atom: int) -> _Pairs:
             distance < REPULSION_REACH + _SKIN,
         )
     else:
-        kind = np.full(len(i), 2)
+        kind = np.full(len(i), SOFT)
         a = core
         keep = distance < core + _SKIN
     return _Pairs(
-        crystal=np.full(int(keep.sum()), crystal),
-        i=i[keep] + first_atom,
-        j=j[keep] + first_atom,
+        i=i[keep],
+        j=j[keep],
         shift=shift[keep],
         kind=kind[keep],
         a=a[keep],
@@ -182,7 +172,7 @@ def relax(
     move_cell: bool = True,
     n_refresh: int = 25,
 ) -> list[Draft]:
-    """Relax positions and cells of many crystals at once.
+    """Relax positions and cells of many crystals, each by itself.
 
     Parameters
     ----------
@@ -205,123 +195,27 @@ def relax(
     list of Draft
         In the order given.
     """
-    if not drafts:
-        return []
-    counts = np.array([len(d.frac) for d in drafts])
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    owner = np.repeat(np.arange(len(drafts)), counts)
-    charge = np.concatenate([d.charge for d in drafts])
-    neutral = np.array([not np.any(d.charge != 0) for d in drafts])
-    frac = np.concatenate([d.frac for d in drafts])
-    cell = np.stack([d.cell for d in drafts])
-    n = len(drafts)
+    return [_relaxed(draft, n_steps, repulsion, evenness, move_cell, n_refresh) for draft in drafts]
 
-    v_atom = np.zeros((len(frac), 3))
-    v_cell = np.zeros((n, 3, 3))
-    dt = np.full(n, 0.08)
-    mix = np.full(n, 0.1)
-    downhill = np.zeros(n, dtype=int)
-    # a softer valence term for high charges, or P and S would rule every step
-    softness = 1.0 / np.maximum(np.abs(charge), 1.0) ** 0.5
 
-    for step in range(n_steps):
-        if step % n_refresh == 0:
-            current = [
-                replace(d, cell=cell[k], frac=frac[starts[k] : starts[k + 1]])
-                for k, d in enumerate(drafts)
-            ]
-            blocks = [_pairs_of(d, k, int(starts[k])) for k, d in enumerate(current)]
-            pairs = _Pairs(
-                *(
-                    np.concatenate(parts)
-                    for parts in zip(
-                        *(
-                            (b.crystal, b.i, b.j, b.shift, b.kind, b.a, b.core, b.strength)
-                            for b in blocks
-                        ),
-                        strict=True,
-                    )
-                )
-            )
-            bond, like, soft = (pairs.kind == kind for kind in (0, 1, 2))
-        delta = frac[pairs.j] - frac[pairs.i] + pairs.shift
-        vector = np.einsum("pk,pkl->pl", delta, cell[pairs.crystal])
-        r = np.maximum(np.sqrt((vector**2).sum(axis=1)), 0.3)
-        slope = np.zeros(len(r))  # dE/dr
-        if bond.any():
-            s = np.exp(np.minimum((pairs.a[bond] - r[bond]) / BOND_VALENCE_B, 3.0))
-            s *= r[bond] < pairs.a[bond] + BOND_REACH
-            i, j = pairs.i[bond], pairs.j[bond]
-            total = np.bincount(i, s, len(frac)) + np.bincount(j, s, len(frac))
-            pull = 2.0 * softness * (total - np.abs(charge))
-            usual = pairs.strength[bond]
-            excess = 2.0 * evenness * np.maximum(s / usual - 1.0, 0.0)
-            slope[bond] = -(pull[i] + pull[j] + excess) * s / BOND_VALENCE_B
-            d = r[like]
-            screened = np.exp(-d / SCREENING_LENGTH) / d
-            inside = d < REPULSION_REACH
-            slope[like] = (
-                -repulsion
-                * 14.4
-                * pairs.a[like] ** 0.5
-                * inside
-                * screened
-                * (1.0 / SCREENING_LENGTH + 1.0 / d)
-            )
-            overlap = np.maximum(pairs.core[like] - d, 0.0)
-            slope[like] -= 4.0 * overlap
-        if soft.any():
-            slope[soft] = -4.0 * np.maximum(pairs.a[soft] - r[soft], 0.0)
-        pull_vector = vector * (slope / r)[:, None]
-        force = np.stack(
-            [
-                np.bincount(pairs.i, pull_vector[:, x], len(frac))
-                - np.bincount(pairs.j, pull_vector[:, x], len(frac))
-                for x in range(3)
-            ],
-            axis=1,
-        )
-        stress = np.zeros((n, 3, 3))
-        if move_cell:
-            for x in range(3):
-                for y in range(x, 3):
-                    value = -np.bincount(pairs.crystal, pull_vector[:, x] * vector[:, y], n)
-                    stress[:, x, y] = stress[:, y, x] = value
-            trace = np.trace(stress, axis1=1, axis2=2) / 3.0
-            stress[neutral] -= trace[neutral, None, None] * np.eye(3)
-            # per atom, so that large and small cells take steps of the same size
-            stress /= (_STRAIN_SCALE * counts**0.5)[:, None, None]
-
-        power = np.bincount(owner, (force * v_atom).sum(axis=1), n) + (stress * v_cell).sum((1, 2))
-        f2 = np.bincount(owner, (force**2).sum(axis=1), n) + (stress**2).sum((1, 2))
-        v2 = np.bincount(owner, (v_atom**2).sum(axis=1), n) + (v_cell**2).sum((1, 2))
-        good = power > 0
-        ratio = np.where(good, mix * np.sqrt(v2 / np.maximum(f2, 1e-12)), 0.0)
-        keep = np.where(good, 1.0 - mix, 0.0)
-        v_atom = keep[owner, None] * v_atom + ratio[owner, None] * force
-        v_cell = keep[:, None, None] * v_cell + ratio[:, None, None] * stress
-        downhill = np.where(good, downhill + 1, 0)
-        faster = downhill > 5
-        dt = np.where(good, np.where(faster, np.minimum(dt * 1.1, 0.3), dt), dt * 0.5)
-        mix = np.where(good, np.where(faster, mix * 0.99, mix), 0.1)
-        v_atom += dt[owner, None] * force
-        v_cell += dt[:, None, None] * stress
-        move = dt[owner, None] * v_atom
-        strain = dt[:, None, None] * v_cell / (_STRAIN_SCALE * counts**0.5)[:, None, None]
-        largest = np.zeros(n)
-        np.maximum.at(largest, owner, np.abs(move).max(axis=1))
-        largest = np.maximum(largest, 3.0 * np.abs(strain).max((1, 2)))
-        limit = np.minimum(1.0, _MAX_STEP / np.maximum(largest, 1e-12))
-        move *= limit[owner, None]
-        strain *= limit[:, None, None]
-        inverse = np.linalg.inv(cell)
-        frac = frac + np.einsum("ak,akl->al", move, inverse[owner])
-        old = np.abs(np.linalg.det(cell))
-        cell = cell + np.einsum("bkl,blm->bkm", cell, strain)
-        new = np.abs(np.linalg.det(cell))
-        cell[neutral] *= ((old / new) ** (1.0 / 3.0))[neutral, None, None]
-
-    return [
-        replace(d, cell=cell[k], frac=frac[starts[k] : starts[k + 1]] % 1.0)
-        for k, d in enumerate(drafts)
-    ]
+def _relaxed(
+    draft: Draft,
+    n_steps: int,
+    repulsion: float,
+    evenness: float,
+    move_cell: bool,
+    n_refresh: int,
+) -> Draft:
+    frac = np.array(draft.frac, dtype=np.float64, order="C")
+    cell = np.array(draft.cell, dtype=np.float64, order="C")
+    v_atom, v_cell = np.zeros_like(frac), np.zeros((3, 3))
+    state = np.array([0.08, 0.1, 0.0])  # time step, mixing, steps downhill
+    neutral = not np.any(draft.charge != 0)
+    for step in range(0, n_steps, n_refresh):
+        pairs = _pairs_of(replace(draft, cell=cell, frac=frac))
+        descend(
+            frac, cell, v_atom, v_cell, state, pairs.i, pairs.j, pairs.shift, pairs.kind, pairs.a,
+            pairs.core, pairs.strength, np.asarray(draft.charge, dtype=np.float64), repulsion,
+            evenness, move_cell, neutral, min(n_refresh, n_steps - step),
+        )  # fmt: skip
+    return replace(draft, cell=cell, frac=frac % 1.0)

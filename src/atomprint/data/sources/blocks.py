@@ -1,0 +1,79 @@
+"""Sources that make their crystals: block after block, each a function of settings and number."""
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import ClassVar
+
+from atomprint.data.sources.base import BEGINNING, Page, SourceBase, Surroundings, made
+from atomprint.ground.processes import end_with_parent
+from atomprint.structures.reading.result import Record
+
+
+@dataclass(frozen=True)
+class Block:
+    """Crystals that are made together.
+
+    Attributes
+    ----------
+    records
+        With ids.
+    rejected
+        How many candidates were made and thrown away on the way, by reason.
+    """
+
+    records: list[Record]
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+class BlockSource(SourceBase):
+    """A source without end whose pages are blocks, made here or on worker processes."""
+
+    endless: ClassVar[bool] = True
+
+    @abstractmethod
+    def block(self, number: int) -> Block:
+        """Make a block: the same one on every machine, whatever was made before.
+
+        Raises
+        ------
+        UsageError
+            If a package is missing, or the settings allow no crystal.
+        """
+
+    def prepare(self, around: Surroundings) -> None:
+        """Refuse what would fail on every block, before any process is started."""
+
+    def pages(self, around: Surroundings, start: str = BEGINNING) -> Iterator[Page]:
+        """Yield block after block, without end; the place is the block's number."""
+        self.prepare(around)
+        first = int(start or 0)
+        blocks = self._on_processes(first, around.workers) if around.workers > 1 else None
+        for number, block in enumerate(blocks or self._here(first), first):
+            page = made(block.records, self.described)
+            yield Page(page, str(number + 1), rejected=block.rejected)
+
+    def _here(self, first: int) -> Iterator[Block]:
+        number = first
+        while True:
+            yield self.block(number)
+            number += 1
+
+    def _on_processes(self, first: int, workers: int) -> Iterator[Block]:
+        """Blocks in their order, a few ahead of what is taken."""
+        waiting: deque[Future[Block]] = deque()
+        number = first
+        with ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=end_with_parent
+        ) as pool:
+            try:
+                while True:
+                    while len(waiting) < workers + 1:
+                        waiting.append(pool.submit(self.block, number))
+                        number += 1
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)

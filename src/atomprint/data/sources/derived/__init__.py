@@ -1,0 +1,1 @@
+"""Crystals made from other crystals: strained, rattled, with defects, with elements exchanged."""

@@ -1,0 +1,1 @@
+"""Metal-organic frameworks from building blocks: nets, metal nodes, linkers."""

@@ -1,0 +1,1 @@
+"""Two-dimensional crystals: decorated layer types, and layers peeled from layered crystals."""

@@ -1,0 +1,1 @@
+"""Organic molecules: fragments joined by rules, in boxes and packed into crystals."""

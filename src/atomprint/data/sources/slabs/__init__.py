@@ -1,0 +1,1 @@
+"""Slabs: crystals cut along a plane, with vacuum."""
