@@ -6,7 +6,8 @@
 With atheris installed inputs are guided by the coverage of atomprint's own code, else changes are
 blind. Each target runs in a process of its own. Kept, in ``fuzz/findings/TARGET``: what ended with
 anything but one of atomprint's errors, took more than ``--limit`` CPU seconds, needed more than
-512 MiB, or killed the process. Counts go to ``benchmarks/results/faults/fuzz.json``.
+512 MiB, or killed the process. Counts are added to those in ``benchmarks/results/faults/fuzz.json``
+(``--anew`` forgets them); give another ``--seed`` for other changes.
 """
 
 import argparse
@@ -214,6 +215,7 @@ def main() -> None:
     parser.add_argument("--target", action="append", help="leave out for all; may be given again")
     parser.add_argument("--limit", type=float, default=20.0, help="CPU seconds of one input")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--anew", action="store_true", help="forget earlier counts")
     parser.add_argument(
         "--engine", choices=("atheris", "blind"), default="atheris" if has_atheris else "blind"
     )
@@ -233,10 +235,13 @@ def main() -> None:
     for target in arguments.target or TARGETS:
         started = time.perf_counter()
         found = fuzz(target, arguments)
-        found["seconds"] = round(time.perf_counter() - started)
+        before = {} if arguments.anew else known["targets"].get(target, {})
+        print(f"{target}: {found['cases']} cases, {len(found['findings'])} findings", flush=True)
+        # A process that was ended told no count.
+        found["cases"] = (found["cases"] or 0) + (before.get("cases") or 0)
+        found["seconds"] = round(time.perf_counter() - started) + before.get("seconds", 0)
         found["engine"] = arguments.engine
         known["targets"][target] = found
-        print(f"{target}: {found['cases']} cases, {len(found['findings'])} findings", flush=True)
         known["environment"] = {k: v for k, v in environment().items() if k != "command"}
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n")

@@ -35,15 +35,19 @@ def kills(result: dict[str, Any]) -> list[str]:
         "",
         "`python benchmarks/faults/kill.py --kills N --work WORK` starts a command, kills it with "
         "SIGKILL at a random moment, starts it again as a person would, and so on until it ends; "
-        "then looks whether the result is that of a run that nobody killed.",
+        "then looks whether the result is that of a run that nobody killed. *Lost* and *doubled* "
+        "count crystals, and predictions of an evaluation; of pre-training, the weights are "
+        "compared. *At work*: kills after the run had made its first file; the others fell into "
+        "its start. Runs are small and commit often (every 100 crystals, every 10 steps), and are "
+        "forks of a process that has loaded its libraries, so that kills fall into the work.",
         "",
-        "| command | kills | runs that ended | with the same result | lost | doubled |",
-        "|---|---|---|---|---|---|",
+        "| command | kills | at work | runs that ended | with the same result | lost | doubled |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, row in result["commands"].items():
         lines.append(
-            f"| {name} | {row['kills']} | {row['survivals']} | {row['equal']} | {row['lost']} "
-            f"| {row['doubled']} |"
+            f"| {name} | {row['kills']} | {row['part_after_start']:.0%} | {row['survivals']} "
+            f"| {row['equal']} | {row['lost']} | {row['doubled']} |"
         )
     return [*lines, "", where(result)]
 
@@ -64,15 +68,18 @@ def conditions(result: dict[str, Any]) -> list[str]:
         "`python benchmarks/faults/conditions.py --work WORK`. *Afterwards*: whether the same "
         "command (`--resume`, for pre-training), given again when nothing is wrong any more, ends "
         "with the result of an undisturbed run; a dash where nothing was begun. Of two writers it "
-        "is the first one's result; the clock goes back by an hour at every tenth look.",
+        "is the first one's result (two evaluations of one folder share its units instead); the "
+        "clock goes back by an hour at every tenth look.",
         "",
         "| | command | status | said | afterwards |",
         "|---|---|---|---|---|",
     ]
     for row in sorted(result["rows"], key=lambda r: (r["condition"], r["command"])):
         known = {True: "same result", False: "**another result**", None: "-"}
+        # Where all went well there is nothing to say.
+        text = said(row["said"]) if row["status"] else "(nothing, and none is due)"
         lines.append(
-            f"| {row['condition']} | {row['command']} | {row['status']} | {said(row['said'])} "
+            f"| {row['condition']} | {row['command']} | {row['status']} | {text} "
             f"| {known[row['same_result_afterwards']]} |"
         )
     return [*lines, "", where(result)]

@@ -58,15 +58,19 @@ print(json.dumps({"mib": peak(), "seconds": time.perf_counter() - started, "n": 
 
 
 def interleaved(first: Callable[[], Any], second: Callable[[], Any], n: int) -> dict[str, float]:
-    """Median seconds of two, taking turns, and the median ratio."""
+    """Median processor seconds of two, taking turns, and the median ratio; wall seconds beside."""
     times: list[tuple[float, float]] = []
+    walls: list[float] = []
     for _ in range(n):
-        pair = []
+        pair, wall = [], []
         for one in (first, second):
-            started = time.perf_counter()
+            started, began = time.process_time(), time.perf_counter()
             one()
-            pair.append(time.perf_counter() - started)
+            pair.append(time.process_time() - started)
+            wall.append(time.perf_counter() - began)
         times.append((pair[0], pair[1]))
+        walls.append(wall[1] / wall[0])
+        print(f"{pair[0]:.2f} s, {pair[1]:.2f} s, {pair[1] / pair[0]:.2f}x", flush=True)
     ratios = [b / a for a, b in times]
     return {
         "seconds": statistics.median(a for a, _ in times),
@@ -74,6 +78,7 @@ def interleaved(first: Callable[[], Any], second: Callable[[], Any], n: int) -> 
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
+        "wall_ratio": statistics.median(walls),
         "n_runs": n,
     }
 
@@ -99,7 +104,7 @@ def cifs(data: Path, work: Path) -> dict[str, Any]:
             for file in files:
                 structures[file.stem] = Structure.from_file(file)
 
-    found = interleaved(ours, peer, 3)
+    found = interleaved(ours, peer, 5)
     store = Store(out)
     equal = 0
     for crystal in store:

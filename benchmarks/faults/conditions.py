@@ -68,11 +68,17 @@ def row(condition: str, command: str, status: int, err: str, equal: bool | None)
         "command": command,
         "status": status,
         "said": text[:400],
-        "one_sentence": bool(text) and "\n" not in text and "Traceback" not in text,
+        # None is due where the command ended well.
+        "one_sentence": one_sentence(text) if status else None,
         "same_result_afterwards": equal,
     }
     print(json.dumps(found), flush=True)
     return found
+
+
+def one_sentence(text: str) -> bool:
+    """Whether something was said, and in one line."""
+    return bool(text) and "\n" not in text and "Traceback" not in text
 
 
 def finish(command: Command, out: Path) -> tuple[str, list[str]]:
@@ -157,18 +163,27 @@ def wrong_clock(command: Command, out: Path, wanted: Any) -> Row:
 
 
 def two_writers(command: Command, out: Path, wanted: Any) -> Row:
-    """The same command is started again while it runs."""
+    """The same command is started again while it runs: while it stands still, in fact."""
     first = subprocess.Popen(
         program(command.start(out)), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
     while first.poll() is None and not any(out.rglob("*lock")):
-        time.sleep(0.02)
-    second = subprocess.run(
-        program(command.start(out)), capture_output=True, text=True, check=False
+        time.sleep(0.005)
+    time.sleep(0.3)  # it is made, and then taken
+    first.send_signal(signal.SIGSTOP)
+    second = subprocess.Popen(
+        program(command.start(out)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
+    try:
+        _, err = second.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        # It waits for what the first one is at.
+        first.send_signal(signal.SIGCONT)
+        _, err = second.communicate()
+    first.send_signal(signal.SIGCONT)
     status = first.wait()
     equal = status == 0 and command.result(out) == wanted
-    return row("two writers", command.name, second.returncode, second.stderr, equal)
+    return row("two writers", command.name, second.returncode, err, equal)
 
 
 CONTENT = bytes(range(256)) * 4096

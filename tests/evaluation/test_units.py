@@ -70,6 +70,23 @@ def test_a_folder_of_other_things_is_refused(tmp_path):
         write_about(evaluation(), tmp_path)
 
 
+def test_a_folder_that_was_just_begun_is_gone_on_with(tmp_path):
+    # What a kill leaves that falls into the first write.
+    (tmp_path / "evaluation.json.part").write_text('{"format', encoding="utf-8")
+    do(tmp_path)
+    assert (tmp_path / "units" / "mean--fold-0.json").is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"e: cannot be written \(Not a directory\); choose"):
+        write_about(evaluation(), tmp_path / "file" / "e")
+    write_about(evaluation(), tmp_path / "e")
+    (tmp_path / "e" / "units").touch()
+    with pytest.raises(UsageError, match=r"mean--fold-0.json: cannot be written .* go on"):
+        run(evaluation(), tmp_path / "e")
+
+
 def _prepare(log):
     return evaluation(log=log, seconds=0.05)
 

@@ -1,8 +1,10 @@
 """Files of fingerprints: the same whatever computes them, and whenever the command is killed."""
 
+import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -257,12 +259,38 @@ def test_unfinished_work_of_something_else_is_not_touched(data, tmp_path, monkey
         write(data, out)
 
 
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UsageError, match=r"f.parquet.parts: unfinished work cannot be kept .*--out"
+    ):
+        PartFolder(tmp_path / "file" / "f.parquet", {})
+
+
 def test_two_commands_do_not_work_on_one_output(data, tmp_path):
     folder = PartFolder(tmp_path / "f.parquet", {"a": 1})
     with pytest.raises(UsageError, match="another process"):
         PartFolder(tmp_path / "f.parquet", {"a": 1})
     folder.close()
     PartFolder(tmp_path / "f.parquet", {"a": 1}).close()
+
+
+def test_the_folder_goes_away_while_its_lock_is_taken(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="there are no such locks on Windows")
+    out, real, n_calls = tmp_path / "f.parquet", fcntl.flock, itertools.count()
+
+    def flock(file, how):
+        if next(n_calls) == 0:  # the one before has ended just now
+            shutil.rmtree(tmp_path / "f.parquet.parts")
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    first = PartFolder(out, {})
+    with pytest.raises(UsageError, match="another process works there"):
+        PartFolder(out, {})
+    first.add(0, b"")
+    first.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_refused(data, tmp_path):

@@ -123,6 +123,23 @@ class TestLMDB:
         (problem,) = read_crystals(path).problems
         assert "is cut off: 20,480 of 24,576 bytes are there" in problem.reason
 
+    def test_damage_that_ends_who_reads_it(self, tmp_path):
+        damaged = bytearray((FOREIGN / "fairchem.aselmdb").read_bytes())
+        damaged[3 * 4096 + 13] = 202  # where a page's free space begins: far beyond the page
+        damaged[4 * 4096 + 19] = 46
+        (tmp_path / "a.aselmdb").write_bytes(damaged)
+        database(tmp_path / "b.aselmdb", {b"1": row()})
+        result = read_crystals(tmp_path)
+        (problem,) = result.problems
+        assert "is a damaged database (what read it ended with SIG" in problem.reason
+        assert [c.id for c in result.crystals] == ["b"]
+
+    def test_a_module_beside_the_file_is_not_run(self, tmp_path, monkeypatch):
+        database(tmp_path / "x.aselmdb", {b"1": row()})
+        (tmp_path / "lmdb.py").write_text("raise SystemExit('run')", encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        assert [c.id for c in read_crystals(tmp_path / "x.aselmdb").crystals] == ["x"]
+
     def test_something_else(self, tmp_path):
         (tmp_path / "x.lmdb").write_bytes(b"something else that is long enough")
         (problem,) = read_crystals(tmp_path / "x.lmdb").problems

@@ -1,5 +1,6 @@
 """How the program ends: one sentence on standard error, and a status that scripts can trust."""
 
+import errno
 import os
 import signal
 import sys
@@ -12,6 +13,12 @@ from atomprint.ground.processes import Terminated
 
 TRACEBACK = "ATOMPRINT_TRACEBACK"
 INTERRUPTED = 130
+_WHAT_TO_DO = {
+    errno.ENOSPC: " on a disk that is written to; make room and give the command again",
+    errno.EDQUOT: " where is written to; make room and give the command again",
+    errno.EROFS: "; choose another place",
+    errno.EACCES: "; choose another place, or ask for the right to use this one",
+}
 
 
 class Interrupted(Exception):
@@ -73,7 +80,7 @@ def _sentence(error: Exception) -> tuple[str, int]:
         return "out of memory; smaller batches need less, for instance loop.batch.max_atoms=512", 1
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
-        return f"{name}{error.strerror or error}", 1
+        return f"{name}{error.strerror or error}{_WHAT_TO_DO.get(error.errno or 0, '')}", 1
     if isinstance(error, ModuleNotFoundError):
         return str(error), 1
     return f"unexpected {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where", 1

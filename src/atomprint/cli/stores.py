@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from atomprint.cli.data import app
+from atomprint.cli.errors import Interrupted
 from atomprint.cli.options import Crystals, Json, Labels, Seed, Strict
 from atomprint.cli.output import (
     listed,
@@ -72,10 +73,13 @@ def convert(
             bars("convert", done, total, numbers)
 
         parts = [Provenance(source=source, licence=licence, citation=citation)] if source else []
-        found = to_store(
-            path, out, labels=labels, exact=exact, workers=workers, strict=strict,
-            provenance=parts, progress=count,
-        )  # fmt: skip
+        try:
+            found = to_store(
+                path, out, labels=labels, exact=exact, workers=workers, strict=strict,
+                provenance=parts, progress=count,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; the same command goes on from there") from None
     note_problems(found.problems)
     for text in found.notes:
         note(text)

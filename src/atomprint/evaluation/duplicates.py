@@ -12,11 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from atomprint.data.selection import sizes_of, volumes_of
-from atomprint.evaluation.leakage import SAME, VOLUME, Indices, differences, shape_rows
+from atomprint.evaluation.leakage import (
+    SAME,
+    VOLUME,
+    Indices,
+    differences,
+    shape_rows,
+    squared_lengths,
+)
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
 
 _AT_ONCE = 10_000
+_PAIRS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -99,17 +107,22 @@ def _batches(
     crystals: Sequence[Crystal], log_volumes: "np.ndarray[tuple[int], np.dtype[np.float64]]",
     volume: float,
 ) -> Iterator[list[Indices]]:  # fmt: skip
-    """Yield groups of one formula in which two volumes are near, some groups at a time."""
+    """Yield crystals of one formula that have others of near volumes, some groups at a time."""
     groups: dict[bytes, list[int]] = defaultdict(list)
     for index, crystal in enumerate(crystals):
-        pairs = crystal.composition.items()
-        groups[np.array(list(pairs), np.int32).tobytes()].append(index)
+        counts = np.bincount(crystal.numbers)
+        groups[(counts // np.gcd.reduce(counts)).tobytes()].append(index)
     batch: list[Indices] = []
     size = 0
     for members in groups.values():
         group = np.array(members, np.int64)
-        volumes = np.sort(log_volumes[group])
-        if len(group) < 2 or np.diff(volumes).min() > volume:
+        order = np.argsort(log_volumes[group], kind="stable")
+        near = np.diff(log_volumes[group][order]) <= volume
+        has_other = np.zeros(len(group), bool)
+        has_other[order[1:]] |= near
+        has_other[order[:-1]] |= near
+        group = group[has_other]
+        if not len(group):
             continue
         batch.append(group)
         size += len(group)
@@ -130,24 +143,28 @@ def _of_group(
 ) -> Iterator[Duplicate]:
     """Yield the duplicates among crystals of one formula."""
     same, volume = limits
-    kept = [0]
-    for later in range(1, len(group)):
-        earlier = np.array(kept)
-        earlier = earlier[np.abs(log_volumes[earlier] - log_volumes[later]) <= volume]
-        far = differences(rows, np.full(len(earlier), later), earlier)
-        for at in np.argsort(far, kind="stable"):
-            if far[at] > same:
-                kept.append(later)
-                break
-            first = int(earlier[at])
-            if fits is None or fits(crystals[later], crystals[first]):
+    lengths = squared_lengths(rows)
+    kept = np.ones(len(group), bool)
+    step = max(1, _PAIRS_AT_ONCE // len(group))
+    for start in range(1, len(group), step):
+        laters = np.arange(start, min(start + step, len(group)))
+        # Those of one step may yet turn out not to be kept.
+        earlier = np.flatnonzero(kept[: laters[-1]])
+        apart = np.abs(log_volumes[laters][:, None] - log_volumes[earlier])
+        at, of = np.nonzero((apart <= volume) & (earlier < laters[:, None]))
+        later, first = laters[at], earlier[of]
+        far = differences(rows, later, first, lengths)
+        chosen = np.flatnonzero(far <= same)
+        # The nearest of the earlier ones, of equally near ones the first.
+        for pair in chosen[np.lexsort((first[chosen], far[chosen], later[chosen]))]:
+            i, j = int(later[pair]), int(first[pair])
+            if not (kept[i] and kept[j]):
+                continue
+            if fits is None or fits(crystals[i], crystals[j]):
+                kept[i] = False
                 yield Duplicate(
-                    int(group[later]), int(group[first]), crystals[later].id, crystals[first].id,
-                    float(far[at]),
-                )  # fmt: skip
-                break
-        else:
-            kept.append(later)
+                    int(group[i]), int(group[j]), crystals[i].id, crystals[j].id, float(far[pair])
+                )
 
 
 def _matcher() -> Callable[[Crystal, Crystal], bool]:

@@ -73,14 +73,23 @@ def write_about(evaluation: Evaluation, folder: Path) -> None:
     Raises
     ------
     UsageError
-        If the folder holds an evaluation of another set, protocol or target.
+        If the folder holds an evaluation of another set, protocol or target, or cannot be written.
     """
+    lock = filelock.FileLock(folder / "evaluation.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except OSError as error:
         raise UsageError(
-            f"{folder}: cannot make the folder ({error.strerror}); choose another --out"
+            f"{folder}: cannot be written ({error.strerror or error}); choose another --out"
         ) from None
+    try:
+        _write_about(evaluation, folder)
+    finally:
+        lock.release()
+
+
+def _write_about(evaluation: Evaluation, folder: Path) -> None:
     crystals = evaluation.crystals
     splits = [
         {
@@ -117,24 +126,23 @@ def write_about(evaluation: Evaluation, folder: Path) -> None:
         "data": {"hash": hash_crystals(crystals), "n_crystals": len(crystals)},
     }
     path = folder / "evaluation.json"
-    with filelock.FileLock(folder / "evaluation.lock"):
-        before = read_json(path) if path.is_file() else None
-        if before is None and any(p.name != "evaluation.lock" for p in folder.iterdir()):
-            raise UsageError(f"{folder}: holds other things; give another --out or remove it")
-        arms = {arm["name"]: arm for arm in (before or {}).get("arms", [])}
-        for key in ("data", "splits_hash", "task"):
-            if before is not None and before[key] != described[key]:
-                what = {"data": "data", "splits_hash": "splits", "task": "target"}[key]
-                raise UsageError(
-                    f"{folder}: holds an evaluation with other {what}; give another --out"
-                )
-        for arm in evaluation.arms:
-            arms[arm.name] = {"name": arm.name, "kind": arm.kind, "about": arm.identity()}
-        extra = {key: (before or {}).get(key) for key in ("leakage", "coverage")}
-        extra |= evaluation.extra
-        more = {"arms": list(arms.values()), "environment": environment(), **extra}
-        write_json(path, described | more)
-        write_json(folder / "splits.json", {"hash": digest, "splits": splits})
+    before = read_json(path) if path.is_file() else None
+    # Killed in its first moment, an evaluation leaves a part of this file.
+    begun = ("evaluation.lock", "evaluation.json.part")
+    if before is None and any(p.name not in begun for p in folder.iterdir()):
+        raise UsageError(f"{folder}: holds other things; give another --out or remove it")
+    arms = {arm["name"]: arm for arm in (before or {}).get("arms", [])}
+    for key in ("data", "splits_hash", "task"):
+        if before is not None and before[key] != described[key]:
+            what = {"data": "data", "splits_hash": "splits", "task": "target"}[key]
+            raise UsageError(f"{folder}: holds an evaluation with other {what}; give another --out")
+    for arm in evaluation.arms:
+        arms[arm.name] = {"name": arm.name, "kind": arm.kind, "about": arm.identity()}
+    extra = {key: (before or {}).get(key) for key in ("leakage", "coverage")}
+    extra |= evaluation.extra
+    more = {"arms": list(arms.values()), "environment": environment(), **extra}
+    write_json(path, described | more)
+    write_json(folder / "splits.json", {"hash": digest, "splits": splits})
 
 
 def run(

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atomprint.ground.errors import DataError, UsageError
+from atomprint.training.checkpoint import write_json
 
 Array = npt.NDArray[np.float64]
 
@@ -253,7 +254,7 @@ def write_held_out(folder: Path, parts: Mapping[str, tuple[Array, Array]]) -> No
             "predicted": predicted[known].tolist(),
             "wanted": wanted[known].tolist(),
         }
-    (folder / FILE).write_text(json.dumps(content), encoding="utf-8")
+    write_json(folder / FILE, content)
 
 
 def read_held_out(folder: Path, target: str, level: float) -> Conformal:

@@ -126,7 +126,12 @@ def shape_rows(crystals: Sequence[Crystal], progress: Counter | None = None) -> 
     return np.asarray(rows.reshape(len(rows), -1, FINGERPRINT.n_shells))
 
 
-def differences(rows: Array, one: Indices, other: Indices) -> Array:
+def squared_lengths(rows: Array) -> Array:
+    """Squared length of every block of every row, ``(n, n_blocks)``."""
+    return np.asarray((rows.astype(np.float64) ** 2).sum(-1))
+
+
+def differences(rows: Array, one: Indices, other: Indices, lengths: Array | None = None) -> Array:
     """How far crystals differ: root mean square over blocks of their relative differences.
 
     With blocks a and b of two crystals, and c the typical block,
@@ -140,8 +145,10 @@ def differences(rows: Array, one: Indices, other: Indices) -> Array:
         See :func:`shape_rows`.
     one, other
         Indices of the pairs, each ``(n_pairs,)``.
+    lengths
+        :func:`squared_lengths` of the rows, where they are known.
     """
-    lengths = (rows.astype(np.float64) ** 2).sum(-1)
+    lengths = squared_lengths(rows) if lengths is None else lengths
     found = np.empty(len(one))
     for start in range(0, len(one), _PAIRS_AT_ONCE):
         i, j = one[start : start + _PAIRS_AT_ONCE], other[start : start + _PAIRS_AT_ONCE]
@@ -155,7 +162,7 @@ def differences(rows: Array, one: Indices, other: Indices) -> Array:
 def _typical() -> Array:
     """Mean squared length of every block over a part of the embedded corpus."""
     rows = shape_rows(read_crystals(CORPUS).crystals[::26])
-    return np.asarray((rows.astype(np.float64) ** 2).sum(-1).mean(0))
+    return np.asarray(squared_lengths(rows).mean(0))
 
 
 def _scaled(crystal: Crystal) -> Crystal:

@@ -111,14 +111,25 @@ class Claim:
 
 
 def claim(unit: Unit, folder: Path, crystals: Sequence[Crystal], target: Target) -> Claim | None:
-    """Take a unit for oneself; None if another process is at it, or it is done."""
+    """Take a unit for oneself; None if another process is at it, or it is done.
+
+    Raises
+    ------
+    UsageError
+        If the folder cannot be written.
+    """
     path = folder / "units" / unit.file
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path.with_suffix(".lock"))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except filelock.Timeout:
         return None
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}); units that are done are kept: "
+            "mend that, and give the same command to go on"
+        ) from None
     try:
         if is_done(unit, folder, crystals, target):
             lock.release()

@@ -5,7 +5,9 @@ and ``model.safetensors``.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,18 +49,49 @@ class ModelInfo:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one piece: a reader sees the old file or the new one, never half."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    """Write JSON in one piece: a reader sees the old file or the new one, never half.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    with _in_one_piece(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _in_one_piece(path: Path) -> Iterator[Path]:
+    """Hand on the name to write to; then it becomes the file, or nothing of it is left."""
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        # Else a power cut could leave a name without the bytes.
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UsageError(
+            f"{path}: cannot be written ({reason}); make room or choose another --out, and give "
+            "the command again"
+        ) from None
 
 
 def save_model(folder: Path, model: Model, weights: dict[str, Tensor], info: ModelInfo) -> None:
-    """Write a model into a folder; ``weights`` is a state dict of ``model``."""
+    """Write a model into a folder; ``weights`` is a state dict of ``model``.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / "model.safetensors.part"
-    save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, part)
-    part.replace(folder / "model.safetensors")
+    with _in_one_piece(folder / "model.safetensors") as part:
+        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, part)
     write_json(
         folder / "model.json",
         {

@@ -160,7 +160,10 @@ def write_shard(path: Path, arrays: Mapping[str, AnyArray], about: Mapping[str, 
         partial.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}); what was committed is kept: "
+            "make room, and give the command again"
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
     return _parsed(str(path), header, crc32, start)

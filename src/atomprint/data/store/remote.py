@@ -6,6 +6,7 @@ of its crystals is asked for, checked against its checksums, and kept in a cache
 
 import hashlib
 import os
+import re
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -33,7 +34,10 @@ TIMEOUT = 30.0
 _BLOCK = 8 << 20
 _AT_ONCE = 16
 _NEEDS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub", "az": "adlfs"}
+_WITHOUT_KEYS = {"s3": "FSSPEC_S3_ANON=true", "gs": "FSSPEC_GS_TOKEN=anon"}
 _FINAL = (401, 403, 404, 410, 416)
+# Errors of botocore and google.auth that say that there are no keys, or none that can be used.
+_NO_KEYS = re.compile("Credential|ProfileNotFound|TokenRetrieval|SSO|RefreshError")
 T = TypeVar("T")
 
 
@@ -120,21 +124,36 @@ class RemoteFolder:
             except Exception as error:
                 # Every file system has errors of its own; no base class is shared.
                 status = getattr(error, "status", None)
-                if wait is not None and status not in _FINAL:
+                final = status in _FINAL or isinstance(error, PermissionError) or _no_keys(error)
+                if wait is not None and not final:
                     time.sleep(wait)
                     continue
-                raise self._given_up(name, error, status) from None
+                raise self._given_up(name, error, status, final) from None
         raise AssertionError("unreachable")
 
-    def _given_up(self, name: str, error: Exception, status: int | None) -> DataError:
+    def _given_up(self, name: str, error: Exception, status: int | None, final: bool) -> DataError:
+        text = " ".join(str(error).split())[:150].rstrip(".") or type(error).__name__
+        kind = self.url.partition("://")[0]
+        if _no_keys(error):
+            return DataError(
+                f"{self.url}/{name}: no keys that can be used ({text}); put them where "
+                f"{_NEEDS.get(kind, 'fsspec')} looks for them, or read a public store without: "
+                f"{_WITHOUT_KEYS.get(kind, 'see fsspec')}"
+            )
         if isinstance(error, PermissionError) or status in (401, 403):
-            return DataError(f"{self.url}/{name}: the server does not let you read it")
-        text = " ".join(str(error).split())[:150] or type(error).__name__
-        tried = f"after {len(WAITS) + 1} attempts " if status not in _FINAL else ""
+            return DataError(
+                f"{self.url}/{name}: the server does not let you read it; use keys that it knows "
+                "and that may"
+            )
+        tried = "" if final else f"after {len(WAITS) + 1} attempts "
         return DataError(
             f"{self.url}/{name}: cannot be read {tried}({text}); check the network, or copy the "
             "store to this machine"
         )
+
+
+def _no_keys(error: Exception) -> bool:
+    return _NO_KEYS.search(type(error).__name__) is not None
 
 
 def _file_system(url: str) -> tuple[Any, str]:

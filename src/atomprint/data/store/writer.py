@@ -241,6 +241,9 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}); what was committed is kept: "
+            "make room, and give the command again"
+        ) from None
     finally:
         partial.unlink(missing_ok=True)

@@ -72,8 +72,8 @@ class PartFolder:
     Raises
     ------
     UsageError
-        If another process holds the folder, it is not one of ours, or it holds the unfinished work
-        of other settings or inputs.
+        If another process holds the folder, it is not one of ours, it holds the unfinished work
+        of other settings or inputs, or it cannot be written to.
     """
 
     def __init__(self, out: Path, about: dict[str, Any]) -> None:
@@ -85,8 +85,13 @@ class PartFolder:
                 f"{self.path}: holds {strange}, which is no unfinished work; move it away, or give "
                 "another --out"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock: BinaryIO | None = self._take_lock()
+        try:
+            self._lock: BinaryIO | None = self._take_lock()
+        except OSError as error:
+            raise UsageError(
+                f"{self.path}: unfinished work cannot be kept there ({error.strerror or error}); "
+                "choose another --out"
+            ) from None
         try:
             known = self._read_manifest()
             if known is not None and known["about"] != self.about:
@@ -112,7 +117,17 @@ class PartFolder:
         return f"{others[0]!r}" if others else ""
 
     def _take_lock(self) -> BinaryIO:
-        """Hold the folder until this process ends, however it ends."""
+        """Make the folder, and hold it until this process ends, however it ends."""
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                file = self._locked()
+                # Whoever held it may have removed the folder since this file was opened; then
+                # this is the lock of nothing.
+                if os.path.samestat(os.fstat(file.fileno()), (self.path / LOCK).stat()):
+                    return file
+
+    def _locked(self) -> BinaryIO:
         file = (self.path / LOCK).open("wb")
         try:
             import fcntl

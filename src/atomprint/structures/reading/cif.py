@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, cast
 
 import gemmi
@@ -520,5 +521,6 @@ def _why_empty(blocks: list[Tags]) -> str:
     return "has no atom sites with fractional coordinates"
 
 
+@lru_cache(4096)
 def _normal(tag: str) -> str:
     return tag.lower().replace(".", "_")

@@ -3,16 +3,23 @@
 A row is JSON, compressed with zlib, under its number; ``nextid``, ``deleted_ids`` and ``metadata``
 stand beside them. Arrays are plain lists, or as ASE writes them: ``{"__ndarray__": [shape, dtype,
 values]}``. Older LMDB files of that field hold pickled objects, which are never opened.
+
+LMDB trusts its pages: a damaged one ends the process that follows its pointers (SIGBUS, SIGSEGV).
+So another process follows them and sends the rows as they are.
 """
 
 import json
+import signal
+import struct
+import subprocess
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from atomprint.structures.reading.labels import id_among
 from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused, one_line
@@ -22,6 +29,41 @@ MAX_ROW_BYTES = 256 << 20
 
 _MAGIC, _MAGIC_AT = b"\xde\xc0\xef\xbe", 16
 _PICKLE = b"\x80"
+# What the other process does: a row's number and length and then its bytes, in the order of their
+# numbers (keys are in the order of the alphabet). A length below 0 is that of a last word.
+_SENDER = """
+import os, struct, sys
+path = sys.argv[1]
+sys.path.append(sys.argv[2])
+from itertools import islice
+import lmdb
+out = sys.stdout.buffer
+def end(word):
+    out.write(struct.pack("<qq", 0, -len(word.encode())) + word.encode())
+    out.flush()
+    os._exit(0)
+try:
+    with lmdb.open(path, subdir=False, readonly=True, lock=False, create=False) as database:
+        # Pages that are not there would end the process, not raise.
+        needed = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+        size = os.path.getsize(path)
+        if size < needed:
+            end(f"is cut off: {size:,} of {needed:,} bytes are there")
+        with database.begin() as transaction:
+            keys = transaction.cursor().iternext(keys=True, values=False)
+            # Pages that point in a circle never end; a key takes eight bytes and more.
+            found = list(islice(keys, size // 8))
+            if len(found) == size // 8:
+                end("is a damaged database (its pages point in a circle)")
+            for number in sorted(int(key) for key in found if key.isdigit() and len(key) < 19):
+                row = transaction.get(b"%d" % number) or b""
+                out.write(struct.pack("<qq", number, len(row)))
+                out.write(row)
+    end("done")
+except lmdb.Error as error:
+    end("is a damaged database (" + " ".join(str(error).split())[:150] + ")")
+"""
+_HEAD = struct.Struct("<qq")
 _RESULTS = ("energy", "free_energy", "forces", "magmom", "magmoms", "charges")
 _BROKEN_ROW = (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError)
 
@@ -54,31 +96,58 @@ def read_lmdb(path: Path | None, id_column: str | None) -> Found:
         raise Refused(
             "broken", "needs the package lmdb; install it with: pip install 'atomprint[lmdb]'"
         ) from None
-    return Found(_records(lmdb, path, id_column))
+    return Found(_records(path, id_column, Path(lmdb.__file__).parents[1]))
 
 
-def _records(lmdb: Any, path: Path, id_column: str | None) -> Iterator[Record | Refused]:
-    try:
-        with lmdb.open(
-            str(path), subdir=False, readonly=True, lock=False, create=False
-        ) as database:
-            # Pages that are not there would end the process, not raise.
-            needed = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
-            if path.stat().st_size < needed:
-                size = path.stat().st_size
-                raise Refused("broken", f"is cut off: {size:,} of {needed:,} bytes are there")
-            with database.begin() as transaction:
-                for number in _numbers(transaction):
-                    yield _record(transaction.get(b"%d" % number), number, id_column)
-    except lmdb.Error as error:
-        raise Refused("broken", f"is a damaged database ({one_line(error, 150)})") from None
+def _records(path: Path, id_column: str | None, package: Path) -> Iterator[Record | Refused]:
+    with closing(_rows(path, package)) as rows:
+        for number, raw in rows:
+            yield _record(raw, number, id_column)
 
 
-def _numbers(transaction: Any) -> npt.NDArray[np.int64]:
-    """Numbers of all rows; keys are in the order of the alphabet."""
-    keys = transaction.cursor().iternext(keys=True, values=False)
-    found = (int(key) for key in keys if key.isdigit() and len(key) < 19)
-    return np.sort(np.fromiter(found, np.int64))
+def _rows(path: Path, package: Path) -> Generator[tuple[int, bytes], None, None]:
+    """Yield numbers and rows as they are, in the order of the numbers.
+
+    Parameters
+    ----------
+    path
+        The file.
+    package
+        The folder that lmdb is in.
+
+    Raises
+    ------
+    Refused
+        If the database is damaged or cut off.
+    """
+    # Isolated: a module that lies beside the file, or here, is not taken for the package.
+    words = [sys.executable, "-I", "-c", _SENDER, str(path.resolve()), str(package)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as sender:
+        assert sender.stdout is not None
+        try:
+            while True:
+                number, length = _HEAD.unpack(_exactly(sender.stdout, _HEAD.size))
+                if length < 0:
+                    word = _exactly(sender.stdout, -length).decode(errors="replace")
+                    if word != "done":
+                        raise Refused("broken", word)
+                    return
+                yield number, _exactly(sender.stdout, length)
+        except EOFError:
+            status = sender.wait()
+            how = signal.Signals(-status).name if status < 0 else f"status {status}"
+            raise Refused(
+                "broken", f"is a damaged database (what read it ended with {how})"
+            ) from None
+        finally:
+            sender.kill()
+
+
+def _exactly(file: IO[bytes], length: int) -> bytes:
+    data = file.read(length)
+    if len(data) < length:
+        raise EOFError
+    return data
 
 
 def _record(raw: bytes, number: int, id_column: str | None) -> Record | Refused:

@@ -213,7 +213,8 @@ class CrystalStream:
                 raise record
             if id in self._ids:
                 raise Refused("duplicate", f"the id {id!r} was read before")
-            crystal = build_crystal(replace(record, id=id, labels={}), entry.name + mark)
+            record.id = id
+            crystal = build_crystal(record, entry.name + mark)
         except Refused as refusal:
             # The labels of a refused crystal are accounted for with it.
             join(self.tables, entry.name, id, entry.stem, {})
