@@ -56,6 +56,23 @@ def test_a_flipped_bit_costs_one_shard_and_its_ids_are_known(store, name):
     assert [p.id for p in read_quarantine(store.path)] == lost
 
 
+def test_a_shard_that_is_not_there_is_missed(store):
+    gone = shards(store)[1]
+    gone.unlink()
+    with pytest.raises(DataError, match=rf"{gone.name}: is not there.*data validate .*--repair"):
+        Store(store.path)
+    (damage,) = validate_store(store.path).damages
+    assert damage.file == gone
+    assert not damage.repaired
+
+    (mended,) = validate_store(store.path, repair=True).damages
+    assert mended.file == gone
+    assert mended.repaired
+    assert validate_store(store.path).damages == []
+    left = [*crystals(20)[:7], *crystals(20)[14:]]
+    assert [c.id for c in Store(store.path)] == [c.id for c in left]
+
+
 @pytest.mark.parametrize("how", ["cut", "empty", "other"])
 def test_a_shard_that_cannot_be_read(store, how):
     bad = shards(store)[0]

@@ -75,6 +75,16 @@ class Description(Settings):
     )
 
 
+LOST = "is not there, though store.json names it"
+"""What is wrong with a shard that was removed, or not copied."""
+
+
+def lost_shards(path: Path, description: Description, files: Sequence[Path]) -> list[Path]:
+    """Shards that the description of a store names and that are not among its files."""
+    there = {file.name for file in files}
+    return [path / SHARDS / name for name in description.shards if name not in there]
+
+
 def is_store(path: object) -> bool:
     """Whether a path is the folder of a store, or an address, which only stores have."""
     if is_remote(path):
@@ -177,7 +187,10 @@ class Store(Measured):
         """Read the description and every shard's header."""
         if remote is None:
             self.description = read_description(Path(self.path))
-            return [(file, read_header(file)) for file in shard_paths(Path(self.path))]
+            files = shard_paths(Path(self.path))
+            for file in lost_shards(Path(self.path), self.description, files):
+                raise DamagedShard(f"{file}: {LOST}")
+            return [(file, read_header(file)) for file in files]
         text = remote.description()
         if text is None:
             raise UsageError(f"{self.path}: is no store (there is no {DESCRIPTION})")

@@ -20,7 +20,14 @@ from atomprint.data.store.layout import (
 from atomprint.data.store.packing import LABEL, contradiction, counts_of, hash_id, id_at, misfit
 from atomprint.data.store.remote import is_remote
 from atomprint.data.store.seen import SeenIds
-from atomprint.data.store.store import DESCRIPTION, Description, read_description, shard_paths
+from atomprint.data.store.store import (
+    DESCRIPTION,
+    LOST,
+    Description,
+    lost_shards,
+    read_description,
+    shard_paths,
+)
 from atomprint.data.store.writer import StoreWriter, write_text
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading.result import Problem
@@ -74,9 +81,9 @@ def validate_store(
 ) -> Validation:
     """Read every byte of a store and compare it with what was written.
 
-    Found are: shards that are cut off, changed or no shards; counts that contradict each other;
-    ids that stand for two crystals; a description that cannot be read. Repairing moves damaged
-    shards to the folder ``damaged`` and notes their ids, where they can be read, in
+    Found are: shards that are cut off, changed, no shards or missing; counts that contradict each
+    other; ids that stand for two crystals; a description that cannot be read. Repairing moves
+    damaged shards to the folder ``damaged`` and notes their ids, where they can be read, in
     ``quarantine.jsonl``; takes out the later one of two crystals with one id; and makes the
     description anew from the shards.
 
@@ -147,6 +154,11 @@ def _look(folder: Path, files: list[Path], repair: bool, progress: Progress | No
     damages: list[Damage] = []
     if (reason := _description_damage(folder)) is not None:
         damages.append(Damage(folder / DESCRIPTION, reason))
+    else:
+        # The writer that repairs lists the shards anew when it ends.
+        said = "no longer named there" if repair else ""
+        lost = lost_shards(folder, read_description(folder), files)
+        damages += [Damage(file, LOST, (), said) for file in lost]
     seen = SeenIds()
     n_crystals = n_bytes = n_shards = 0
     for done, file in enumerate(files, start=1):
