@@ -197,12 +197,12 @@ def ligand(smiles: str, form: int = 0) -> Ligand | None:
     if smiles in BRIDGES:
         return _bridge_ion(smiles)
     from rdkit import Chem
-    from rdkit.Chem import AllChem
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     if mol.GetNumAtoms() > 1:
         ids = list(
-            AllChem.EmbedMultipleConfs(
+            rdDistGeom.EmbedMultipleConfs(
                 mol, numConfs=12 if _chelates(mol) else 1, randomSeed=1 + form, clearConfs=True
             )
         )
@@ -210,7 +210,7 @@ def ligand(smiles: str, form: int = 0) -> Ligand | None:
             return None
         # Without its metal a chelate turns its like charges away from each other: left as embedded.
         if len(ids) == 1:
-            AllChem.MMFFOptimizeMoleculeConfs(mol, maxIters=400, numThreads=1)
+            rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(mol, maxIters=400, numThreads=1)
         best = min(ids, key=lambda k: (round(_chelate_width(mol, k), 2), k))
         if _chelate_width(mol, best) > 3.3:
             return None

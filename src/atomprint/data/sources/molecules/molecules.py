@@ -72,7 +72,7 @@ def draw_molecule(rng: np.random.Generator, max_atoms: int) -> Molecule | None:
         Largest number of atoms, hydrogens included.
     """
     from rdkit import Chem
-    from rdkit.Chem import AllChem
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
     mol = Chem.MolFromSmiles(_draw(rng, CORES))
     for _ in range(int(rng.choice(6, p=[0.08, 0.22, 0.3, 0.22, 0.12, 0.06]))):
@@ -90,12 +90,12 @@ def draw_molecule(rng: np.random.Generator, max_atoms: int) -> Molecule | None:
     if not 3 < mol.GetNumAtoms() <= max_atoms:
         return None
     # ETKDG knows no ring that is bent beyond measure: such molecules are drawn anew.
-    if AllChem.EmbedMolecule(mol, randomSeed=int(rng.integers(2**31 - 1))) != 0:
+    if rdDistGeom.EmbedMolecule(mol, randomSeed=int(rng.integers(2**31 - 1))) != 0:
         return None
-    if not AllChem.MMFFHasAllMoleculeParams(mol):
-        AllChem.UFFOptimizeMolecule(mol, maxIters=500)
+    if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        rdForceFieldHelpers.UFFOptimizeMolecule(mol, maxIters=500)
     else:
-        AllChem.MMFFOptimizeMolecule(mol, maxIters=500)
+        rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=500)
     positions = np.array(mol.GetConformer().GetPositions())
     polar = [
         atom.GetSymbol() == "H" and atom.GetNeighbors()[0].GetSymbol() in ("N", "O", "S")
