@@ -1,6 +1,6 @@
 """What the generators make: how much is rejected, valid, double, and how real it looks.
 
-    python benchmarks/generators.py --data ../shared/data
+    python benchmarks/generators.py --data DIR
 
 Every source without an end is measured, and every route of `generated` by itself. Real sets (one
 crystal a row: ``numbers``, ``cell``, ``frac``) serve as a comparison; only aggregates of them are
