@@ -252,7 +252,7 @@ def test_it_goes_on_where_it_stood(get, tmp_path, monkeypatch):
 
 
 def test_without_the_package_the_extra_is_named(get, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr("atomprint.data.sources.blocks.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"atomprint\[frameworks\]"):
         get(FrameworksSettings(), tmp_path / "s", n=2)
 

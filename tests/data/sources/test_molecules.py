@@ -144,6 +144,6 @@ def test_worker_processes_make_the_same(tmp_path):
 
 
 def test_without_the_package_the_extra_is_named(get, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr("atomprint.data.sources.blocks.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"atomprint\[molecules\]"):
         get(MoleculesSettings(), tmp_path / "s", n=2)

@@ -5,11 +5,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from multiprocessing import get_context
 from typing import ClassVar
 
 from atomprint.data.sources.base import BEGINNING, Page, SourceBase, Surroundings, made
+from atomprint.ground.errors import UsageError
 from atomprint.ground.processes import end_with_parent
+from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.result import Record
 
 
@@ -27,6 +30,26 @@ class Block:
 
     records: list[Record]
     rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+def need(packages: tuple[str, ...], what: str, extra: str) -> None:
+    """Refuse to begin where a package is missing.
+
+    Raises
+    ------
+    UsageError
+        Naming the package and the extra of atomprint that brings it.
+    """
+    for name in packages:
+        if find_spec(name) is None:
+            raise UsageError(
+                f"{what} needs {name}, which is not installed: pip install atomprint[{extra}]"
+            )
+
+
+def record_of(crystal: Crystal) -> Record:
+    """Hand on a crystal that was made, whose atoms were checked to be apart."""
+    return Record(crystal.numbers, crystal.cell, crystal.frac, id=crystal.id, apart=True)
 
 
 class BlockSource(SourceBase):

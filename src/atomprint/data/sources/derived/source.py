@@ -2,14 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from atomprint.data.sources.base import Card, Surroundings
-from atomprint.data.sources.blocks import Block, BlockSource
+from atomprint.data.sources.blocks import Block, BlockSource, need, record_of
 from atomprint.data.sources.contacts import CLOSEST, too_close
 from atomprint.data.sources.derived.defects import exchange_sites, make_vacancies, substitute
 from atomprint.data.sources.derived.supercells import draw_supercell, rattled, strained
@@ -27,7 +26,6 @@ from atomprint.data.store import Provenance
 from atomprint.ground.errors import UsageError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading.result import Record
 
 BLOCK = 200
 """Crystals of a block."""
@@ -127,9 +125,7 @@ class DerivedSettings(BlockSource):
 
     def prepare(self, around: Surroundings) -> None:
         """Look for packages and parents."""
-        for name in ("pymatgen", "smact"):
-            if find_spec(name) is None:
-                raise UsageError(f"deriving crystals needs {name}: pip install atomprint[generate]")
+        need(("pymatgen", "smact"), "deriving crystals", "generate")
         small_enough(self.parents, self.max_atoms)
 
     def block(self, number: int) -> Block:
@@ -138,10 +134,7 @@ class DerivedSettings(BlockSource):
         for index in range(number * BLOCK, (number + 1) * BLOCK):
             made = self.derive(index)
             rejected.update(made.rejected)
-            crystal = made.crystal
-            records.append(
-                Record(crystal.numbers, crystal.cell, crystal.frac, id=crystal.id, apart=True)
-            )
+            records.append(record_of(made.crystal))
         return Block(records, rejected)
 
     def derive(self, index: int) -> Derived:

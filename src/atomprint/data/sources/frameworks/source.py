@@ -1,18 +1,19 @@
 """Metal-organic frameworks as a source: each a function of seed and number alone."""
 
 from collections import Counter
-from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from atomprint.data.sources.base import Card, Surroundings
-from atomprint.data.sources.blocks import Block, BlockSource
+from atomprint.data.sources.blocks import Block, BlockSource, need
 from atomprint.ground.errors import UsageError
 from atomprint.structures.reading.result import Record
 
 BLOCK = 10
 """Crystals of a block."""
+VERSION = 1
+"""Of what is made: another one makes other crystals of the same seed and number."""
 MOST_TRIES = 2_000
 """Plans for one crystal; one in three comes out, unless cells must be very small."""
 
@@ -41,13 +42,13 @@ class FrameworksSettings(BlockSource):
         """What is fetched, for the store's provenance."""
         return f"atomprint's frameworks, seed {self.seed}"
 
+    def identity(self) -> str:
+        """Settings and version."""
+        return f"{self.model_dump_json()} {VERSION}"
+
     def prepare(self, around: Surroundings) -> None:
         """Refuse what would fail on every block."""
-        if find_spec("rdkit") is None:
-            raise UsageError(
-                "building frameworks needs rdkit, which is not installed: "
-                "pip install atomprint[frameworks]"
-            )
+        need(("rdkit",), "building frameworks", "frameworks")
 
     def block(self, number: int) -> Block:
         """Make a block of crystals."""

@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from atomprint.data.sources.base import Card, Surroundings
-from atomprint.data.sources.blocks import Block, BlockSource
+from atomprint.data.sources.blocks import Block, BlockSource, need, record_of
 from atomprint.data.sources.bonded import components
 from atomprint.data.sources.contacts import CLOSEST, too_close
 from atomprint.data.sources.derived.supercells import rattled
@@ -39,7 +38,6 @@ from atomprint.ground.elements import symbols
 from atomprint.ground.errors import UsageError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading.result import Record
 
 BLOCK = 200
 """Layers of a block, fitted to bond valences together."""
@@ -156,20 +154,14 @@ class LayersSettings(BlockSource):
 
     def prepare(self, around: Surroundings) -> None:
         """Look for packages and parents."""
-        for name in ("pymatgen", "smact"):
-            if find_spec(name) is None:
-                raise UsageError(f"making layers needs {name}: pip install atomprint[generate]")
+        need(("pymatgen", "smact"), "making layers", "generate")
         if self.shares.peeled:
             small_enough(self.parents, self.max_atoms)
 
     def block(self, number: int) -> Block:
         """Make the layers of a block together."""
         layers, rejected = self.make(range(number * BLOCK, (number + 1) * BLOCK))
-        records = [
-            Record(c.numbers, c.cell, c.frac, id=c.id, apart=True)
-            for c in (layer.crystal for layer in layers)
-        ]
-        return Block(records, rejected)
+        return Block([record_of(layer.crystal) for layer in layers], rejected)
 
     def make(self, indices: Iterable[int]) -> tuple[list[Layer], Counter[str]]:
         """Make the layers of some indices, and count what was rejected.

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from atomprint.data.sources.base import Card, Surroundings
-from atomprint.data.sources.blocks import Block, BlockSource
+from atomprint.data.sources.blocks import Block, BlockSource, need, record_of
 from atomprint.data.sources.contacts import CLOSEST, too_close
 from atomprint.data.sources.derived.supercells import rattled
 from atomprint.data.sources.derived.tables import Unsuited, states_of
@@ -34,7 +33,6 @@ from atomprint.data.sources.vacuum import LEAST, MOST, draw_vacuum, in_vacuum
 from atomprint.data.store import Provenance
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal, FloatArray
-from atomprint.structures.reading.result import Record
 
 BLOCK = 200
 """Slabs of a block."""
@@ -145,9 +143,7 @@ class SlabsSettings(BlockSource):
 
     def prepare(self, around: Surroundings) -> None:
         """Look for packages and parents."""
-        for name in ("pymatgen", "smact"):
-            if find_spec(name) is None:
-                raise UsageError(f"cutting slabs needs {name}: pip install atomprint[generate]")
+        need(("pymatgen", "smact"), "cutting slabs", "generate")
         small_enough(self.parents, self.max_atoms)
 
     def block(self, number: int) -> Block:
@@ -156,10 +152,7 @@ class SlabsSettings(BlockSource):
         for index in range(number * BLOCK, (number + 1) * BLOCK):
             slab = self.cut(index)
             rejected.update(slab.rejected)
-            crystal = slab.crystal
-            records.append(
-                Record(crystal.numbers, crystal.cell, crystal.frac, id=crystal.id, apart=True)
-            )
+            records.append(record_of(slab.crystal))
         return Block(records, rejected)
 
     def cut(self, index: int) -> Slab:
