@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--n-corpus", type=int, help="a random sample of the corpus")
     parser.add_argument("--max-atoms", type=int, default=20, help="of a crystal of the corpus")
+    parser.add_argument("--pretraining-seed", type=int, default=0)
     parser.add_argument(
         "--adapt", type=int, default=0, help="steps of adaptation to the labelled structures"
     )
@@ -105,6 +106,8 @@ def main() -> None:
             variant += f", {arguments.n_corpus} crystals"
         if arguments.max_atoms != 20 and not arm.startswith("scratch"):
             variant += f", up to {arguments.max_atoms} atoms"
+        if arguments.pretraining_seed and not arm.startswith("scratch"):
+            variant += f", pre-training seed {arguments.pretraining_seed}"
         if arguments.adapt and "objectives" in ARMS[arm]:
             variant += ", adapted"
         # Units of the first protocol (best validated weights, no second run) have no such mark.
@@ -131,7 +134,13 @@ def main() -> None:
                             if arguments.n_corpus:
                                 order = np.random.default_rng(99).permutation(len(corpus))
                                 corpus = [corpus[i] for i in order[: arguments.n_corpus]]
-                        model, cost = pretrained(arm, corpus, arguments.steps, 0, arguments.work)
+                        model, cost = pretrained(
+                            arm,
+                            corpus,
+                            arguments.steps,
+                            arguments.pretraining_seed,
+                            arguments.work,
+                        )
                         done["pretraining"] = cost
                     tuning = FinetuneSettings()
                     loop = tuning.loop.model_copy(update={"seed": seed, "device": "cpu"})
