@@ -205,7 +205,7 @@ class Trainer:
                         "lower optimizer.learning_rate or look for absurd labels"
                     )
                 sums, n_summed = {}, 0
-            if evaluate is not None and (state.step % settings.evaluate_every == 0 or last):
+            if evaluate is not None and (state.step % settings.validation_interval == 0 or last):
                 numbers |= {f"valid/{k}": v for k, v in self._validate(evaluate).items()}
             state.seconds = time.perf_counter() - started
             if numbers:

@@ -41,7 +41,9 @@ class LoopSettings(Settings):
     )
     log_every: int = Field(20, ge=1, description="steps between two lines of the log")
     checkpoint_every: int = Field(500, ge=1, description="steps between two checkpoints")
-    evaluate_every: int = Field(50, ge=1, description="steps between two validations")
+    evaluate_every: int = Field(
+        0, ge=0, description="steps between two validations; 0: forty of them in a run"
+    )
     patience: int = Field(
         0, ge=0, description="stop after this many validations without a better one; 0 never stops"
     )
@@ -58,3 +60,11 @@ class LoopSettings(Settings):
         description="bf16-mixed: matrix products of the network in bfloat16; geometry, "
         "fingerprints and weights stay in float32",
     )
+
+    @property
+    def validation_interval(self) -> int:
+        """Steps between two validations.
+
+        One of 512 crystals takes as long as five steps: every fifty steps it took a tenth of a run.
+        """
+        return self.evaluate_every or max(10, self.n_steps // 40)
