@@ -1,5 +1,8 @@
 """Compiled loops: how numba is asked, and a cache that knows when a source has changed.
 
+Processes that start together (ranks, workers, tests) compile a function once: the first does, the
+others wait and read what it wrote.
+
 Numba keeps machine code beside the file of the function that was called. It notices a change of
 that file, but not of the other files whose functions were compiled into it: after an update of
 some of them it would go on running the old code. Here all cached code of the package is dropped
@@ -7,12 +10,18 @@ as soon as any of its compiled sources is not the one it was made from.
 """
 
 import hashlib
+import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from numba import njit
+from numba.core.caching import FunctionCache
+
+if sys.platform != "win32":
+    import fcntl
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SOURCES = (
@@ -21,6 +30,59 @@ _SOURCES = (
     "data/sources/packing.py",
 )  # fmt: skip
 _STAMP = _PACKAGE / "__pycache__" / "compiled.stamp"
+_PATIENCE = 120.0
+"""Seconds to wait for another process's code; nothing here takes so long to compile."""
+
+
+class _SharedCache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache of one function, of which one process at a time makes what is missing."""
+
+    _lock: IO[bytes] | None = None
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Code of a signature, if need be after another process has made it; None: make it."""
+        found = super().load_overload(sig, target_context)
+        if found is None and self._lock is None and self._wait():
+            found = super().load_overload(sig, target_context)
+            if found is not None:
+                self._release()
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Write code that was made, and let others read it."""
+        try:
+            super().save_overload(sig, data)
+        finally:
+            self._release()
+
+    def _wait(self) -> bool:
+        """Take the lock; whether it was had: else there is nothing to wait for."""
+        if sys.platform == "win32":
+            return False
+        folder = Path(self.cache_path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f"{self._py_func.__module__}.{self._py_func.__qualname__}.lock"
+            lock = (folder / name).open("wb")
+        except OSError:
+            return False
+        # A compilation that fails keeps its lock until the process ends: so nobody waits for ever.
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(0.05)
+            else:
+                self._lock = lock
+                return True
+        lock.close()
+        return False
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
 def compiled(
@@ -35,9 +97,17 @@ def compiled(
     error_model
         ``numpy``: a division by zero gives infinity, and loops need not look for it.
     """
-    made: Callable[[Callable[..., Any]], Any] = njit(
-        nogil=True, cache=True, fastmath=fastmath, error_model=error_model
-    )
+    jit = njit(nogil=True, fastmath=fastmath, error_model=error_model)
+
+    def made(function: Callable[..., Any]) -> Any:
+        dispatcher = jit(function)
+        # Under NUMBA_DISABLE_JIT it is the plain function, which has no code to keep.
+        if dispatcher is not function:
+            dispatcher.enable_caching()
+            # As enable_caching does; where no folder can be written, it has refused before this.
+            dispatcher._cache = _SharedCache(function)
+        return dispatcher
+
     return made
 
 
