@@ -70,7 +70,7 @@ class TestLMDB:
         assert [c.id for c in result.crystals] == [f"fairchem#{i}" for i in range(1, 13)]
         for number, crystal in enumerate(result.crystals):
             same(crystal, expected, number)
-            assert set(crystal.labels) == {"energy", "forces"}  # no stress, not of six atoms either
+            assert set(crystal.labels) == {"energy", "forces", "stress"}
         named = read_crystals(FOREIGN / "fairchem.aselmdb", id_column="sid").crystals
         assert [c.id for c in named] == [f"s-{i}" for i in range(1, 13)]
 
@@ -179,7 +179,19 @@ class TestDatasets:
             labels -= {"forces"} if number == 3 else set()
             labels -= {"magnetic_moments"} if number == 2 else set()
             # Not elements_ratios or dimension_types, where they are as long as the crystal.
-            assert set(crystal.labels) == labels | {"cross_compatibility", "last_modified"}
+            labels |= {"cross_compatibility", "last_modified", "stress_tensor"}
+            assert set(crystal.labels) == labels
+
+    def test_stresses_are_the_same_in_every_form(self):
+        """Written by ASE as six numbers, in Voigt's order, there; as matrices here."""
+        six = read_crystals(FOREIGN / "fairchem.aselmdb").crystals
+        by_id = {crystal.id: crystal for crystal in read_crystals(FOREIGN / "lemat").crystals}
+        for number, crystal in enumerate(six):
+            stress = crystal.labels["stress"]
+            assert stress.shape == (1, 9)
+            assert len(np.unique(stress)) == 6
+            other = by_id[f"agm{number:06d}"].labels["stress_tensor"]
+            np.testing.assert_array_equal(stress, other)
 
     def test_parquet(self, expected):
         result = read_crystals(FOREIGN / "lemat.parquet")

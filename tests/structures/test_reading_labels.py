@@ -7,7 +7,8 @@ import pytest
 
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading import read_crystals
-from atomprint.structures.reading.labels import number_or_text
+from atomprint.structures.reading.labels import number_or_text, rows_of
+from atomprint.training import predict
 from tests.structures.crystal_files import EXTXYZ, cif, write
 
 
@@ -161,9 +162,36 @@ def test_missing_table(tmp_path, crystals):
 
 
 def test_vectors_a_crystal_are_noted(tmp_path):
-    text = EXTXYZ.replace("energy=-1.5", 'energy=-1.5 stress="1 2 3 4 5 6 7 8 9"')
+    text = EXTXYZ.replace("energy=-1.5", 'energy=-1.5 polarisation="1 2 3"')
     result = read_crystals(write(tmp_path / "r.xyz", text))
-    assert "stress" not in result.units
+    assert "polarisation" not in result.units
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("1 2 3 4 5 6 7 8 9", [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        # Voigt's order: xx, yy, zz, yz, xz, xy.
+        ("1 2 3 4 5 6", [1, 6, 5, 6, 2, 4, 5, 4, 3]),
+        ("[[1, 2, 3], [4, 5, 6], [7, 8, 9]]", [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    ],
+)
+def test_a_stress_is_a_row_of_nine(tmp_path, given, expected):
+    text = EXTXYZ.replace("energy=-1.5", f'energy=-1.5 DFT_stress="{given}"')
+    result = read_crystals(write(tmp_path / "r.xyz", text))
+    (crystal,) = [c for c in result.crystals if "DFT_stress" in c.labels]
+    assert crystal.n_atoms == 2
+    np.testing.assert_array_equal(crystal.labels["DFT_stress"], [expected])
+    (values,) = predict.labels_of([crystal], "DFT_stress", "crystal", 9)
+    np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("stress", "1 2 3"), ("stress", "high"), ("stressed", "1 2 3 4 5 6"), ("stress", [1, None])],
+)
+def test_what_is_no_stress(name, value):
+    assert rows_of(name, value, 2) is None
 
 
 def test_per_atom_labels_with_nan_are_reported(tmp_path):

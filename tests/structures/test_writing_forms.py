@@ -24,6 +24,7 @@ def crystals(ids=ODD_IDS):
             cell = cell[[1, 0, 2]]
         labels = {"energy": float(rng.normal()), "gap": 0.1 * index, "Band gap": 1e-17 * index}
         labels |= {"forces": rng.normal(size=(n_atoms, 3)), "charge": rng.normal(size=n_atoms)}
+        labels |= {"dft_stress": np.random.default_rng(index).normal(size=(1, 9))}
         if index == 2:
             labels = {}
         made.append(
@@ -103,7 +104,7 @@ class TestCIFs:
     def test_round_trip_up_to_the_turn_of_the_cell(self, tmp_path):
         given = crystals(self.IDS)
         left_out = write_cifs(tmp_path / "cifs", given)
-        assert left_out == ["charge", "forces"]
+        assert left_out == ["charge", "dft_stress", "forces"]
         result = read_crystals(tmp_path / "cifs")
         assert not result.problems
         by_id = {crystal.id: crystal for crystal in result.crystals}

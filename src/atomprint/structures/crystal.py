@@ -28,7 +28,8 @@ class Crystal:
     cell
         Lattice vectors as rows in Å, shape ``(3, 3)``, float64.
     labels
-        Known labels by name: a number (per crystal) or an array with ``n_atoms`` rows (per atom).
+        Known labels by name: a number (per crystal), an array with ``n_atoms`` rows (per atom), or
+        a single row ``(1, k)`` (several numbers per crystal, such as a stress).
     source
         Where it was read from (a file name, with the record inside it), for messages.
     """

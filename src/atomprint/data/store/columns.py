@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from atomprint.structures.crystal import LabelValue
-from atomprint.structures.reading.labels import number_or_text, years_of
+from atomprint.structures.reading.labels import number_or_text, rows_of, years_of
 from atomprint.structures.reading.result import Problem
 
 YEARS = "@years"
@@ -67,19 +67,17 @@ class Columns:
         kept: dict[str, LabelValue] = {}
         for name, value in raw.items():
             column = self.found.setdefault(name, Column())
-            if isinstance(value, np.ndarray):
-                per_atom = value.ndim and len(value) == n_atoms and value.dtype.kind in "fiub"
-                if not per_atom:
-                    column.others += 1
-                elif not np.isfinite(value).all():
+            array = rows_of(name, value, n_atoms)
+            if array is not None:
+                if not np.isfinite(array).all():
                     self._text(column, file, id, "nan or inf")
-                elif self._fits(column, list(value.shape[1:])):
-                    kept[name] = value.astype(np.float64)
+                elif self._fits(column, list(array.shape[1:])):
+                    kept[name] = array
                     column.numbers += 1
                 else:
-                    self._text(column, file, id, f"of another shape, {value.shape}")
+                    self._text(column, file, id, f"of another shape, {array.shape}")
                 continue
-            if isinstance(value, list | dict | tuple):
+            if isinstance(value, np.ndarray | list | dict | tuple):
                 column.others += 1
                 continue
             number = number_or_text(value)
@@ -163,7 +161,10 @@ class Columns:
             for words, names in (
                 ("dates, read as years", dates),
                 ("text, not labels", texts),
-                ("neither one number a crystal nor one row an atom, so not labels", shapes),
+                (
+                    "no number a crystal, row an atom or stress, so not labels",
+                    shapes,
+                ),
             )
             if names
         ]

@@ -12,7 +12,7 @@ from ase.db import connect
 from atomprint.structures.reading.labels import id_among
 from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused, one_line
 
-_RESULTS = ("energy", "forces", "magmom", "magmoms", "charges", "free_energy")
+_RESULTS = ("energy", "forces", "stress", "magmom", "magmoms", "charges", "free_energy")
 _BROKEN = (
     sqlite3.Error,
     OSError,

@@ -10,7 +10,7 @@ from atomprint.structures.reading.labels import id_among
 from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused, one_line
 
 _MAGIC = b"ATPK"
-_RESULTS = ("energy", "forces", "charges")
+_RESULTS = ("energy", "forces", "stress", "charges")
 
 
 def read_atompack(path: Path | None, id_column: str | None) -> Found:

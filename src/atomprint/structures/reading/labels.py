@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from atomprint.ground.errors import UsageError
-from atomprint.structures.crystal import LabelValue
+from atomprint.structures.crystal import FloatArray, LabelValue
 from atomprint.structures.reading.files import Entry
 from atomprint.structures.reading.result import Problem, Refused
 
@@ -73,6 +73,38 @@ def number_or_text(value: Any) -> float | str | None:
     if math.isnan(number):
         return None
     return number if math.isfinite(number) else str(value)
+
+
+def rows_of(name: str, value: Any, n_atoms: int) -> FloatArray | None:
+    """A label's value where it is an array: one row an atom, or of a stress a single row.
+
+    A stress is what is called so (``stress``, ``dft_stress``, ``stress_tensor``) and has nine
+    numbers, or the six of Voigt's order (xx, yy, zz, yz, xz, xy): ``(1, 9)``, by rows. Everything
+    else that is no row an atom is no label: None, as for single numbers and text.
+    """
+    if name.lower().removesuffix("_tensor").endswith("stress"):
+        stress = _stress(value)
+        if stress is not None:
+            return stress
+    if isinstance(value, np.ndarray) and value.ndim and len(value) == n_atoms:
+        return value.astype(np.float64) if value.dtype.kind in "fiub" else None
+    return None
+
+
+_VOIGT = (0, 5, 4, 5, 1, 3, 4, 3, 2)
+"""Places in Voigt's order of the elements of a symmetric matrix, by rows."""
+
+
+def _stress(value: Any) -> FloatArray | None:
+    if isinstance(value, str):
+        value = re.split(r"[\s,\[\]]+", value.strip(" \t\n,[]"))
+    try:
+        numbers = np.array(value, dtype=np.float64).ravel()
+    except (ValueError, TypeError):
+        return None
+    if numbers.size == len(_VOIGT):
+        return numbers[None]
+    return numbers[None, _VOIGT] if numbers.size == 6 else None
 
 
 def years_of(text: str) -> float | None:
@@ -236,19 +268,16 @@ def settle(
     shapes: dict[str, tuple[int, ...]] = {}
     for at, (_, _, n_atoms, values) in enumerate(raw):
         for name, value in values.items():
-            if isinstance(value, np.ndarray):
-                if value.ndim and len(value) == n_atoms and value.dtype.kind in "fiub":
-                    array = value.astype(np.float64)
-                    n_numbers[name] = n_numbers.get(name, 0) + 1
-                    if np.isfinite(array).all():
-                        settled[at][name] = array
-                    else:
-                        texts.setdefault(name, []).append((at, "nan or inf"))
+            array = rows_of(name, value, n_atoms)
+            if array is not None:
+                n_numbers[name] = n_numbers.get(name, 0) + 1
+                if np.isfinite(array).all():
+                    settled[at][name] = array
                 else:
-                    shapes[name] = value.shape
+                    texts.setdefault(name, []).append((at, "nan or inf"))
                 continue
-            if isinstance(value, list | dict | tuple):
-                shapes[name] = (len(value),)
+            if isinstance(value, np.ndarray | list | dict | tuple):
+                shapes[name] = value.shape if isinstance(value, np.ndarray) else (len(value),)
                 continue
             number = number_or_text(value)
             if isinstance(number, str):
@@ -290,5 +319,5 @@ def settle(
         notes.append(f"text, not labels: {', '.join(repr(name) for name in sorted(words))}")
     if shapes:
         listed = ", ".join(f"{name!r} {shape}" for name, shape in sorted(shapes.items()))
-        notes.append(f"neither one number a crystal nor one row an atom, so not labels: {listed}")
+        notes.append(f"no number a crystal, row an atom or stress, so not labels: {listed}")
     return settled, problems, notes

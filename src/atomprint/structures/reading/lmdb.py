@@ -64,7 +64,7 @@ except lmdb.Error as error:
     end("is a damaged database (" + " ".join(str(error).split())[:150] + ")")
 """
 _HEAD = struct.Struct("<qq")
-_RESULTS = ("energy", "free_energy", "forces", "magmom", "magmoms", "charges")
+_RESULTS = ("energy", "free_energy", "forces", "stress", "magmom", "magmoms", "charges")
 _BROKEN_ROW = (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError)
 
 
