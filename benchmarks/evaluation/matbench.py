@@ -1,6 +1,6 @@
 """MatBench's phonons and jdft2d on the official folds, beside from-scratch twins and baselines.
 
-    python benchmarks/evaluation/matbench.py --data DIR --from RUN --work WORK
+    python benchmarks/evaluation/matbench.py --data DIR --from RUN --work WORK --members 5
 
 ``RUN`` is pre-trained on a corpus without any crystal of the sets (benchmarks/pretraining/study.py
 makes one). Units are kept in ``WORK``; stopped at any moment, the same command goes on. Writes
@@ -33,11 +33,16 @@ def main() -> None:
     parser.add_argument("--from", dest="source", required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--tasks", default="phonons,jdft2d")
+    parser.add_argument("--members", type=int, default=1, help="networks of an ensemble")
     parser.add_argument("--only-collect", action="store_true", help="evaluate nothing more")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     settings = EvaluateSettings.model_validate(
-        {"protocol": {"kind": "matbench"}, "baselines": True}
+        {
+            "protocol": {"kind": "matbench"},
+            "baselines": True,
+            "finetuning": {"n_members": arguments.members},
+        }
     )
     found = {}
     for task in arguments.tasks.split(","):
@@ -60,7 +65,8 @@ def main() -> None:
             words[arguments.source] = "RUN"
         keep_page(folder, arguments.out.with_name(f"matbench-{task}.html"), words)
     about = {k: v for k, v in environment().items() if k != "command"}
-    write_json(arguments.out, {"tasks": found, "environment": about})
+    made = {"tasks": found, "n_members": arguments.members, "environment": about}
+    write_json(arguments.out, made)
 
 
 if __name__ == "__main__":

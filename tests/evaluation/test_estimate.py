@@ -25,9 +25,10 @@ def test_what_is_done_once_does_not_count(tmp_path, monkeypatch, once, refit):
 
     monkeypatch.setattr(Network, "fit_predict", fit_predict)
     monkeypatch.setattr(evaluate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    settings = FinetuneSettings(n_steps=300, learning_rates=(1e-3, 2e-3), refit=refit)
-    arms = [Mean(), *networks(["atomprint/tiny"], settings, n_members=3)]
+    settings = FinetuneSettings(n_steps=300, learning_rates=(1e-3, 2e-3), refit=refit, n_members=3)
+    arms = [Mean(), *networks(["atomprint/tiny"], settings)]
     found = estimate(evaluation(arms=arms), tmp_path)
-    # 4 folds x 2 networks x 3 members x 2 rates, and once more with the better one, x 300 steps.
-    assert found["seconds"] == pytest.approx(4 * 2 * 3 * (2 + refit) * 300 * 0.5)
+    # 4 folds x 2 networks x 300 steps x 2 rates, and three members, of which one is of the grid
+    # where nothing is trained once more.
+    assert found["seconds"] == pytest.approx(4 * 2 * 300 * 0.5 * (2 + (3 if refit else 2)))
     assert (found["n_units"], found["n_pending"], found["n_other"]) == (12, 12, 4)

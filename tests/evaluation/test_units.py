@@ -151,14 +151,15 @@ def test_a_network_learns_and_keeps_what_it_did_not_fit(tmp_path):
     shape = ModelSettings.model_validate(
         {"backbone": {"kind": "painn", "n_channels": 8, "n_layers": 1, "cutoff": 4.0}}
     )
-    settings = FinetuneSettings(learning_rates=(5e-3,), n_steps=60)
+    settings = FinetuneSettings(learning_rates=(5e-3,), n_steps=60, n_members=2)
     crystals = labelled(48)
     train, test = crystals[:40], [c.with_labels({}) for c in crystals[40:]]
-    fitted = Network("net", settings, shape, n_members=2).fit_predict(train, test, TARGET, 0)
+    fitted = Network("net", settings, shape).fit_predict(train, test, TARGET, 0)
     wanted = np.array([[c.labels["y"]] for c in crystals[40:]])
     mean = Mean().fit_predict(train, test, TARGET, 0).predicted
     assert np.abs(fitted.predicted - wanted).mean() < 0.6 * np.abs(mean - wanted).mean()
     predicted, known = fitted.held_out
     assert len(predicted) == 6 == fitted.about["n_valid"]
     assert np.isin(known, [[c.labels["y"]] for c in train]).all()
-    assert len(fitted.about["members"]) == 2
+    one = sum(p.numel() for p in Model(shape, [TARGET]).parameters())
+    assert fitted.n_parameters == 2 * one

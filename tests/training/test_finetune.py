@@ -9,6 +9,7 @@ import torch
 
 from atomprint.evaluation.twin import Parts, run_twins, split_labelled
 from atomprint.ground.errors import DataError
+from atomprint.heads.ensemble import Ensemble
 from atomprint.heads.model import Model
 from atomprint.heads.target import Target
 from atomprint.training.checkpoint import load_model
@@ -129,6 +130,34 @@ def test_intervals_are_made_of_errors_on_crystals_not_trained_on(source, tmp_pat
     ]
     found = [[float(r["energy_predicted"])] for r in rows]
     np.testing.assert_allclose(found, alone.held_out["energy"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_members_differ_in_their_seeds_alone(source, refit):
+    crystals = toy_crystals(30)
+    train, valid = crystals[:22], crystals[22:]
+    settings = tiny_finetuning(n_steps=10).model_copy(update={"refit": refit})
+    steps = []
+
+    def trained(n_members, progress=None):
+        several = settings.model_copy(update={"n_members": n_members})
+        return finetune(train, valid, [ENERGY], TINY_MODEL, several, source, progress)
+
+    one = trained(1)
+    three = trained(3, lambda step, total, numbers: steps.append((step, total)))
+    assert isinstance(three.model, Ensemble)
+    # Two rates; then three more runs, or the better of the two and two more.
+    assert steps[-1] == (10 * (5 if refit else 4),) * 2
+    assert [step for step, _ in steps] == list(range(1, len(steps) + 1))
+    each = [predict(model, valid)["energy"] for model in three.model.models]
+    np.testing.assert_array_equal(each[0], predict(one.model, valid)["energy"])
+    assert not np.allclose(each[1], each[0])
+    assert not np.allclose(each[2], each[1])
+    # Made by networks that have not seen these crystals.
+    expected = one.held_out["energy"] if refit else np.mean(each, 0)
+    np.testing.assert_allclose(three.held_out["energy"], expected, rtol=1e-6)
+    again = predict(trained(3).model, valid)["energy"]
+    np.testing.assert_array_equal(again, predict(three.model, valid)["energy"])
 
 
 def test_the_last_weights_are_kept_or_with_patience_the_best(source):

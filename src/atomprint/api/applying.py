@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 from atomprint.api.columns import Columns, row_ids
 from atomprint.api.inputs import Data, PathInput, Progress, choose_device, read_data
+from atomprint.evaluation.intervals import ensemble, read_held_out
 from atomprint.evaluation.twin import prediction_columns
 from atomprint.ground.errors import UsageError
+from atomprint.heads.ensemble import Ensemble
 from atomprint.training import predict as inference
 from atomprint.training.checkpoint import load_model
 
@@ -44,7 +46,8 @@ def predict(
     -------
     Columns
         ``<target>_predicted`` for every target; a row a crystal (a row an atom, if the model's
-        targets are per atom); with `interval` also ``<target>_low`` and ``<target>_high``.
+        targets are per atom); with `interval` also ``<target>_low`` and ``<target>_high``; of an
+        ensemble also ``<target>_spread``, the standard deviation of its members' predictions.
 
     Raises
     ------
@@ -66,8 +69,6 @@ def predict(
         raise UsageError(f"{run}: the model predicts nothing per {per}; leave per out")
     held_out = {}
     if interval is not None:
-        from atomprint.evaluation.intervals import read_held_out
-
         numeric = [t.name for t in model.targets if t.per == per == "crystal" and not t.is_class]
         if not numeric:
             raise UsageError(f"{run}: intervals are for numbers per crystal, and it predicts none")
@@ -78,9 +79,17 @@ def predict(
         if progress is not None:
             progress("predict", done, total, {})
 
-    predicted = inference.predict(model, result.crystals, choose_device(device), count)
     import numpy as np
 
+    spreads: dict[str, Any] = {}
+    chosen = choose_device(device)
+    if isinstance(model, Ensemble):
+        members = inference.predict_members(model, result.crystals, chosen, count)
+        predicted = {}
+        for name in members[0]:
+            predicted[name], spreads[name] = ensemble([member[name] for member in members])
+    else:
+        predicted = inference.predict(model, result.crystals, chosen, count)
     values: dict[str, Any] = {}
     units: dict[str, str] = {}
 
@@ -88,6 +97,8 @@ def predict(
         if target.per != per:
             continue
         parts = {"predicted": predicted[target.name]}
+        if target.name in spreads and not target.is_class:
+            parts["spread"] = spreads[target.name]
         if interval is not None and target.name in held_out:
             ends = held_out[target.name].interval(parts["predicted"], interval)
             parts |= {"low": ends[0], "high": ends[1]}

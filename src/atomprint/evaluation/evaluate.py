@@ -261,8 +261,8 @@ def estimate(evaluation: Evaluation, folder: Path) -> dict[str, float | int | No
         shape = arm.model_settings.model_dump_json()
         if shape not in a_step:
             a_step[shape] = _seconds_a_step(arm, case, evaluation)
-        n_runs = (len(arm.settings.learning_rates) + arm.settings.refits) * arm.n_members
-        seconds += a_step[shape] * arm.settings.steps_for(len(case.train)) * n_runs
+        n_steps = arm.settings.steps_for(len(case.train)) * arm.settings.n_runs
+        seconds += a_step[shape] * n_steps
     return {
         "n_units": len(evaluation.units()),
         "n_pending": len(pending),
@@ -285,6 +285,7 @@ def _seconds_a_step(arm: Network, case: Case, evaluation: Evaluation) -> float:
                 "n_steps": n_steps,
                 "learning_rates": arm.settings.learning_rates[:1],
                 "refit": False,
+                "n_members": 1,
             }
         )
         probe = Network(arm.name, short, arm.model_settings, arm.source)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from atomprint.evaluation.arms import Arm, ArmKind, Fitted, Progress
 from atomprint.evaluation.twin import split_labelled
 from atomprint.heads.model import Model, ModelSettings
@@ -31,8 +29,6 @@ class Network(Arm):
         Of the network; the source's, if there is one.
     source
         Pre-trained model whose backbone is the start; None trains from scratch.
-    n_members
-        Networks that are trained, differing in their seeds; the prediction is their mean.
     """
 
     def __init__(
@@ -41,14 +37,12 @@ class Network(Arm):
         settings: FinetuneSettings,
         model_settings: ModelSettings,
         source: Model | None = None,
-        n_members: int = 1,
     ) -> None:
         self.name = name
         self.kind: ArmKind = "scratch" if source is None else "pretrained"
         self.settings = settings
         self.model_settings = model_settings
         self.source = source
-        self.n_members = n_members
 
     def identity(self) -> dict[str, Any]:
         """Settings, and a hash of the weights it starts from."""
@@ -60,7 +54,6 @@ class Network(Arm):
             "finetuning": settings,
             "model": self.model_settings.model_dump(mode="json"),
             "weights": None if self.source is None else hash_weights(self.source),
-            "n_members": self.n_members,
         }
 
     def fit_predict(
@@ -72,51 +65,31 @@ class Network(Arm):
         progress: Progress | None = None,
     ) -> Fitted:
         """Fine-tune on a part of ``train``, validate on the rest of it, predict ``test``."""
-        predictions, held_out, chosen = [], [], []
-        n_parameters = 0
-        seconds = 0.0
-        # Members differ in heads and order, and share what they validate on.
         parts = split_labelled(train, [], None, self.settings.valid_fraction, seed)
-        for member in range(self.n_members):
-            loop = self.settings.loop.model_copy(update={"seed": seed + 10_000 * member})
-            settings = self.settings.model_copy(update={"loop": loop})
-
-            def count(
-                step: int, total: int, numbers: dict[str, float], member: int = member
-            ) -> None:
-                if progress is not None:
-                    progress(member * total + step, self.n_members * total, numbers)
-
-            result = finetune(
-                parts.train,
-                parts.valid,
-                [target],
-                self.model_settings,
-                settings,
-                self.source,
-                count,
-            )
-            started = time.perf_counter()
-            predictions.append(predict(result.model, test)[target.name])
-            seconds += time.perf_counter() - started
-            held_out.append(result.held_out[target.name])
-            trial = result.trials[result.chosen]
-            chosen.append(
-                {
-                    "learning_rate": trial.learning_rate,
-                    "step": trial.step,
-                    "valid_value": trial.valid_value,
-                }
-            )
-            n_parameters += sum(p.numel() for p in result.model.parameters())
+        loop = self.settings.loop.model_copy(update={"seed": seed})
+        result = finetune(
+            parts.train,
+            parts.valid,
+            [target],
+            self.model_settings,
+            self.settings.model_copy(update={"loop": loop}),
+            self.source,
+            progress,
+        )
+        started = time.perf_counter()
+        predicted = predict(result.model, test)[target.name]
+        seconds = time.perf_counter() - started
         size = 1 if target.is_class else target.size
         wanted = labels_of(parts.valid, target.name, "crystal", size)
+        trial = result.trials[result.chosen]
         return Fitted(
-            np.mean(predictions, 0),
-            (np.mean(held_out, 0), wanted),
-            n_parameters,
+            predicted,
+            (result.held_out[target.name], wanted),
+            sum(p.numel() for p in result.model.parameters()),
             {
-                "members": chosen,
+                "learning_rate": trial.learning_rate,
+                "step": trial.step,
+                "valid_value": trial.valid_value,
                 "n_valid": len(parts.valid),
                 "seconds_per_crystal": seconds / len(test),
             },
@@ -133,7 +106,7 @@ def hash_weights(model: Model) -> str:
 
 
 def networks(
-    sources: Sequence[str], settings: FinetuneSettings, scratch: bool = True, n_members: int = 1
+    sources: Sequence[str], settings: FinetuneSettings, scratch: bool = True
 ) -> list[Network]:
     """Fine-tuned networks, and one from-scratch twin for every kind of network among them.
 
@@ -145,8 +118,6 @@ def networks(
         Of fine-tuning.
     scratch
         Whether to train the twins. Without sources there is one, of the default network.
-    n_members
-        Networks an arm.
     """
     models = [(source, load_model(Path(source))[0]) for source in sources]
     shapes: list[ModelSettings] = []
@@ -155,12 +126,12 @@ def networks(
             shapes.append(model.settings)
     twins = [
         Network(f"from scratch, {_shape(shape)}" if len(shapes) > 1 else "from scratch",
-                settings, shape, None, n_members)
+                settings, shape)
         for shape in (shapes or [ModelSettings()])
     ]  # fmt: skip
     arms = twins if scratch else []
     for source, model in models:
-        arms.append(Network(source_name(source), settings, model.settings, model, n_members))
+        arms.append(Network(source_name(source), settings, model.settings, model))
     return arms
 
 

@@ -35,7 +35,6 @@ class EvaluateSettings(Settings):
     exclude_leaks: bool = Field(
         False, description="judge no crystal that is in the corpus given with it"
     )
-    n_members: int = Field(1, ge=1, description="networks an arm, whose mean is the prediction")
     finetuning: FinetuneSettings = Field(
         default_factory=FinetuneSettings, description="the same for all networks"
     )
@@ -101,7 +100,7 @@ def prepare(
         more |= {"valid_fraction": fraction, "refit": False}
     tuning = tuning.model_copy(update=more)
     arms: list[Arm] = []
-    found = networks(sources, tuning, settings.scratch, settings.n_members)
+    found = networks(sources, tuning, settings.scratch)
     if settings.networks:
         arms += found
     # scikit-learn takes a second to import.

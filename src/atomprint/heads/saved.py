@@ -6,7 +6,7 @@ and ``model.safetensors``.
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import atomprint
 from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import validate
+from atomprint.heads.ensemble import Ensemble
 from atomprint.heads.model import Model, ModelSettings
 from atomprint.heads.shipped import locate, suggestion
 from atomprint.heads.target import Target
@@ -100,6 +101,7 @@ def save_model(folder: Path, model: Model, weights: dict[str, Tensor], info: Mod
             "made_by": info.made_by,
             "settings": model.settings.model_dump(mode="json"),
             "targets": [t.model_dump(mode="json") for t in model.targets],
+            "n_members": len(model.members) if isinstance(model, Ensemble) else 0,
             "notes": info.notes,
         },
     )
@@ -117,11 +119,11 @@ def load_model(folder: Path) -> tuple[Model, ModelInfo]:
         atomprint.
     """
     folder = locate(folder)
-    settings, targets, info = _described(folder)
+    described, info = _described(folder)
     try:
         weights = load_file(folder / "model.safetensors")
-        _check_shapes(settings, targets, weights)
-        model = Model(settings, targets)
+        _check_shapes(described, weights)
+        model = described.build()
         model.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, ValueError, OverflowError) as error:
         first = str(error).splitlines()[0]
@@ -139,10 +141,23 @@ def load_info(folder: Path) -> ModelInfo:
     UsageError, DataError
         As :func:`load_model`, but for the weights, which are not read.
     """
-    return _described(locate(folder))[2]
+    return _described(locate(folder))[1]
 
 
-def _described(folder: Path) -> tuple[ModelSettings, list[Target], ModelInfo]:
+@dataclass(frozen=True)
+class _Description:
+    """What a model is made from; ``n_members`` is 0 for a network that is no ensemble."""
+
+    settings: ModelSettings
+    targets: list[Target]
+    n_members: int
+
+    def build(self) -> Model:
+        models = [Model(self.settings, self.targets) for _ in range(self.n_members or 1)]
+        return Ensemble(models) if self.n_members else models[0]
+
+
+def _described(folder: Path) -> tuple[_Description, ModelInfo]:
     meta = folder / "model.json"
     if not meta.is_file():
         close = suggestion(folder)
@@ -157,17 +172,17 @@ def _described(folder: Path) -> tuple[ModelSettings, list[Target], ModelInfo]:
         described = _upgrade(described, meta)
         settings = validate(ModelSettings, described["settings"], str(meta))
         targets = [validate(Target, t, str(meta)) for t in described["targets"]]
+        # Files of before 2026-12 do not say.
+        n_members = int(described.get("n_members", 0))
         info = ModelInfo(described["made_by"], described["notes"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{meta}: not a readable model description ({error}); copy it again"
         ) from None
-    return settings, targets, info
+    return _Description(settings, targets, n_members), info
 
 
-def _check_shapes(
-    settings: ModelSettings, targets: Sequence[Target], weights: dict[str, Tensor]
-) -> None:
+def _check_shapes(described: _Description, weights: dict[str, Tensor]) -> None:
     """Refuse a description of another network than the weights are of, before one is made of it.
 
     A file of a few bytes could describe a network that no machine has room for.
@@ -177,11 +192,12 @@ def _check_shapes(
     ValueError
         If it does.
     """
-    if settings.backbone.n_layers > len(weights) or len(targets) > len(weights):
+    sizes = (described.settings.backbone.n_layers, len(described.targets), described.n_members)
+    if max(sizes) > len(weights) or described.n_members < 0:
         raise ValueError("model.json describes a larger network")
     with torch.device("meta"):
-        described = Model(settings, targets).state_dict()
-    if {k: v.shape for k, v in described.items()} != {k: v.shape for k, v in weights.items()}:
+        wanted = described.build().state_dict()
+    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in weights.items()}:
         raise ValueError("model.json describes another network")
 
 

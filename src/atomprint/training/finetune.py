@@ -12,6 +12,7 @@ from pydantic import Field
 from atomprint.data.batching import BatchStream, LabelSpec, batches_in_order
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
+from atomprint.heads.ensemble import Ensemble
 from atomprint.heads.model import Model, ModelSettings
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
@@ -23,6 +24,9 @@ from atomprint.training.run import make_fabric
 from atomprint.training.settings import LoopSettings, OptimizerSettings
 from atomprint.training.tasks import FinetuneTask
 from atomprint.training.transfer import TransferReport, transfer_backbone
+
+MEMBER_STRIDE = 10_000
+"""Between the seeds of two members, so that runs with seeds 0, 1, 2 ... share none."""
 
 
 class FinetuneSettings(Settings):
@@ -47,6 +51,12 @@ class FinetuneSettings(Settings):
         description="when the rate is chosen, train once more on all labels, those of the "
         "validation part included; not with loop.patience, which needs that part to stop by",
     )
+    n_members: int = Field(
+        1,
+        ge=1,
+        description="networks that are trained with the rate that is chosen, differing in their "
+        "seeds; the prediction is their mean",
+    )
     adapt: AdaptSettings = Field(
         default_factory=AdaptSettings,
         description="pre-training on the set's own structures first; the twin has none",
@@ -65,8 +75,13 @@ class FinetuneSettings(Settings):
 
     @property
     def refits(self) -> bool:
-        """Whether there is one more run, on all labels, after those of the grid."""
+        """Whether the model is trained on all labels, after the runs of the grid."""
         return self.refit and not self.loop.patience
+
+    @property
+    def n_runs(self) -> int:
+        """How often a network is trained: the grid, and the members that are none of it."""
+        return len(self.learning_rates) + self.n_members - (not self.refits)
 
     def steps_for(self, n_labels: int) -> int:
         """Steps for a number of labels."""
@@ -92,7 +107,8 @@ class FinetuneResult:
     Attributes
     ----------
     model
-        Trained with the best learning rate; on all labels, unless ``refit`` is off.
+        Trained with the best learning rate; on all labels, unless ``refit`` is off. An
+        :class:`~atomprint.heads.ensemble.Ensemble` if there are several members.
     trials
         One for each learning rate.
     chosen
@@ -167,7 +183,7 @@ def finetune(
                 )
     n_steps = settings.steps_for(len(train) + len(valid))
     n_before = settings.adapt.n_steps if source is not None else 0
-    n_all = n_before + (len(settings.learning_rates) + settings.refits) * n_steps
+    n_all = n_before + settings.n_runs * n_steps
     started = time.perf_counter()
 
     def report_progress(done: int) -> Progress:
@@ -193,11 +209,18 @@ def finetune(
             best, chosen = model, index
     if best is None:
         raise DataError("no learning rate gave a finite validation error; look for absurd labels")
+    rate = settings.learning_rates[chosen]
+    members = [] if settings.refits else [best]
     held_out = predict(best, valid)
-    if settings.refits:
-        say = report_progress(n_all - n_steps)
-        rate = settings.learning_rates[chosen]
-        best, _ = one_run.train(rate, [*train, *valid], (), say)
+    labelled = [*train, *valid] if settings.refits else train
+    for member in range(len(members), settings.n_members):
+        say = report_progress(n_all - (settings.n_members - member) * n_steps)
+        # With patience the validation part says when to stop.
+        left = () if settings.refits else valid
+        members.append(one_run.train(rate, labelled, left, say, member)[0])
+    best = Ensemble(members) if len(members) > 1 else members[0]
+    if not settings.refits:
+        held_out = predict(best, valid)
     seconds = time.perf_counter() - started
     return FinetuneResult(best, trials, chosen, seconds, one_run.report, held_out)
 
@@ -219,8 +242,12 @@ class _Run:
         train: Sequence[Crystal],
         valid: Sequence[Crystal],
         progress: Progress,
+        member: int = 0,
     ) -> tuple[Model, Trial]:
-        """Train with one rate; without crystals to validate on the value is NaN."""
+        """Train with one rate; without crystals to validate on the value is NaN.
+
+        Members differ in heads, order and perturbations.
+        """
         settings = self.settings
         optimizer = settings.loop.optimizer.model_copy(update={"learning_rate": learning_rate})
         loop = settings.loop.model_copy(
@@ -228,9 +255,10 @@ class _Run:
                 "n_steps": self.n_steps,
                 "optimizer": optimizer,
                 "evaluate_every": max(10, self.n_steps // 16),
+                "seed": settings.loop.seed + MEMBER_STRIDE * member,
             }
         )
-        # Every run, and the twin's, starts from the same seed: same heads, same order.
+        # Every run of a rate, and the twin's, starts from the same seed: same heads, same order.
         torch.manual_seed(loop.seed)
         model = Model(self.model_settings, self.targets)
         if self.source is not None:

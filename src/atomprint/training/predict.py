@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 
 from atomprint.data.batching import BatchSettings, LabelSpec, batches_in_order
+from atomprint.heads.ensemble import Ensemble
 from atomprint.heads.model import Model
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.graph import sum_by_index
@@ -37,19 +38,45 @@ def predict(
         By target: ``(n_crystals, size)``, or ``(n_atoms of all crystals, size)`` for a target per
         atom; probabilities of the classes for a classification.
     """
-    model = model.to(device).eval()
-    rows: dict[str, list[Array]] = {t.name: [] for t in model.targets}
+    return _members(model, [model], crystals, device, progress)[0]
+
+
+@torch.inference_mode()
+def predict_members(
+    ensemble: Ensemble,
+    crystals: Sequence[Crystal],
+    device: torch.device | str = "cpu",
+    progress: Counter | None = None,
+) -> list[dict[str, Array]]:
+    """Predictions of every member of an ensemble, each as :func:`predict` gives them."""
+    return _members(ensemble, ensemble.models, crystals, device, progress)
+
+
+def _members(
+    whole: Model,
+    members: Sequence[Model],
+    crystals: Sequence[Crystal],
+    device: torch.device | str,
+    progress: Counter | None,
+) -> list[dict[str, Array]]:
+    whole.to(device).eval()
+    rows: list[dict[str, list[Array]]] = [{t.name: [] for t in whole.targets} for _ in members]
     done = 0
-    for batch in batches_in_order(crystals, model.cutoff, PREDICT_BATCH):
-        for name, values in model.predict(batch.graph.to(device)).items():
-            rows[name].append(values.double().cpu().numpy())
+    for batch in batches_in_order(crystals, whole.cutoff, PREDICT_BATCH):
+        graph = batch.graph.to(device)
+        for member, found in zip(members, rows, strict=True):
+            for name, values in member.predict(graph).items():
+                found[name].append(values.double().cpu().numpy())
         done += batch.graph.n_crystals
         if progress is not None:
             progress(done, len(crystals))
-    return {
-        t.name: np.concatenate(rows[t.name]) if rows[t.name] else np.zeros((0, t.size))
-        for t in model.targets
-    }
+    return [
+        {
+            t.name: np.concatenate(found[t.name]) if found[t.name] else np.zeros((0, t.size))
+            for t in whole.targets
+        }
+        for found in rows
+    ]
 
 
 @torch.inference_mode()
