@@ -6,6 +6,7 @@ import pytest
 import atomprint
 from atomprint.api import PretrainConfig
 from atomprint.ground.errors import DataError, UsageError
+from atomprint.training.predict import predict
 from tests.toy import toy_crystals
 from tests.training.tiny import tiny_finetuning, tiny_pretraining
 
@@ -57,6 +58,24 @@ def test_classes_are_whole_numbers(pretrained, tmp_path):
     assert ((found >= 0) & (found <= 1)).all()
     with pytest.raises(DataError, match="classes are whole numbers"):
         atomprint.finetune(pretrained, labelled(), "energy", task="classification")
+
+
+def test_an_ensemble_says_how_far_its_members_differ(pretrained, tmp_path):
+    settings = tiny_finetuning(3).model_copy(update={"n_members": 3})
+    out = tmp_path / "three"
+    outcome = atomprint.finetune(pretrained, labelled(), "energy", out, settings=settings)
+    found = atomprint.predict(out, toy_crystals(5))
+    assert list(found.values) == ["energy_predicted", "energy_spread"]
+    assert found.units["energy_spread"] == found.units["energy_predicted"]
+    each = [predict(model, toy_crystals(5))["energy"][:, 0] for model in outcome.model.models]
+    np.testing.assert_allclose(found.values["energy_predicted"], np.mean(each, 0), rtol=1e-6)
+    np.testing.assert_allclose(found.values["energy_spread"], np.std(each, 0, ddof=1), rtol=1e-5)
+    # Classes have probabilities, and no spread.
+    atomprint.finetune(
+        pretrained, labelled(), "heavy", tmp_path / "two",
+        task="classification", settings=settings.model_copy(update={"n_members": 2}),
+    )  # fmt: skip
+    assert list(atomprint.predict(tmp_path / "two", toy_crystals(5)).values) == ["heavy_predicted"]
 
 
 def test_the_same_split_whatever_the_order(pretrained):

@@ -13,7 +13,8 @@ from sets import SETS
 SCRATCH = "scratch"
 HEADLINE, REFERENCE = 500, 1000
 VARIANT = re.compile(
-    r"^(.*?)((?:, \d+ steps)?(?:, \d+ crystals)?(?:, up to \d+ atoms)?(?:, adapted)?(?:, refit)?)$"
+    r"^(.*?)((?:, \d+ steps)?(?:, \d+ crystals)?(?:, up to \d+ atoms)?"
+    r"(?:, pre-training seed \d+)?(?:, adapted)?(?:, refit)?)$"
 )
 
 
