@@ -71,8 +71,11 @@ class _SharedCache(FunctionCache):  # type: ignore[misc]
         while time.monotonic() < deadline:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 time.sleep(0.05)
+            except OSError:
+                # A file system without locks.
+                break
             else:
                 self._lock = lock
                 return True
