@@ -9,7 +9,13 @@ from atomprint.data.sources import LayersSettings
 from atomprint.data.sources.bonded import basis, components, reduced
 from atomprint.data.sources.layers.lengths import fit_to_lengths
 from atomprint.data.sources.layers.peeling import peel
-from atomprint.data.sources.layers.source import BLOCK, ROUTES, LayersShares
+from atomprint.data.sources.layers.source import (
+    BLOCK,
+    ROUTES,
+    LayersShares,
+    _Attempt,
+    _Flat,
+)
 from atomprint.data.sources.layers.types import covalent_types, ionic_types
 from atomprint.ground import elements
 from atomprint.structures.crystal import Crystal
@@ -69,6 +75,19 @@ def test_layers_are_one_component_in_two_directions(route):
         r = elements.covalent_radius[crystal.numbers]
         assert (distance >= 0.7 * (r[:, None] + r[None])).all()
     assert len({layer.crystal.formula for layer in made(route)}) > N / 2
+
+
+@pytest.mark.parametrize(("apart", "reason"), [(0.0, ""), (4.5, "not one layer")])
+def test_two_sheets_are_no_layer(apart, reason):
+    """Carbon sheets: one over the other at more than a bond is two layers."""
+    sheet = np.array([[0, 0, 0], [1.23, 0.71, 0]])
+    n_sheets = 2 if apart else 1
+    positions = np.concatenate([sheet + [0, 0, k * apart] for k in range(n_sheets)])
+    cell = np.array([[2.46, 0, 0], [-1.23, 2.13, 0], [0, 0, 30.0]])
+    flat = Crystal("flat", np.full(2 * n_sheets, 6), positions, cell)
+    attempt = _Attempt(LayersSettings(rattle=0.0), 0)
+    found, layer = attempt.finish(_Flat(flat, "sheets"))
+    assert (found, layer is None) == (reason, bool(reason))
 
 
 @needs_tools
