@@ -82,7 +82,7 @@ def test_two_sheets_are_no_layer(apart, reason):
     """Carbon sheets: one over the other at more than a bond is two layers."""
     sheet = np.array([[0, 0, 0], [1.23, 0.71, 0]])
     n_sheets = 2 if apart else 1
-    positions = np.concatenate([sheet + [0, 0, k * apart] for k in range(n_sheets)])
+    positions = np.concatenate([sheet + np.array([0, 0, k * apart]) for k in range(n_sheets)])
     cell = np.array([[2.46, 0, 0], [-1.23, 2.13, 0], [0, 0, 30.0]])
     flat = Crystal("flat", np.full(2 * n_sheets, 6), positions, cell)
     attempt = _Attempt(LayersSettings(rattle=0.0), 0)
