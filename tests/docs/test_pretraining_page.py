@@ -162,6 +162,16 @@ def test_series_are_of_what_all_their_points_have(script, whole):
     assert (steps.fixed, steps.n_sets, steps.n_pairs) == (10_000, 1, 2)
 
 
+def test_of_two_runs_the_cheaper_counts(script):
+    def file(seconds):
+        return {"arm": "ead", "results": [], "pretraining": {"cpu_seconds": seconds}}
+
+    for dev, test in ((300.0, 200.0), (200.0, 300.0)):
+        study = script.Study(dev={"ead": file(dev)}, test={"ead": file(test), "scratch": {}})
+        assert study.arms["ead"]["pretraining"]["cpu_seconds"] == 200.0
+        assert study.arms["scratch"] == {}
+
+
 def test_names_of_variants(script):
     base = sys.modules["loaded"].base
     assert base("ead, 64 components, 20000 steps, 1000 crystals") == "ead, 64 components"
