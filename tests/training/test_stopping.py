@@ -21,28 +21,41 @@ from tests.training.tiny import tiny_pretraining
 N_STEPS = 150
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
-    tiny_data, tmp_path, number, status
-):
-    data, out = tiny_data / "toy.parquet", tmp_path / "run"
+@pytest.fixture(scope="module")
+def command(tiny_data):
+    """A run of the command, but for its --out."""
     words = ["loop.checkpoint_every=100000", "loop.log_every=1", f"loop.n_steps={N_STEPS}"]
     start = [sys.executable, "-m", "atomprint.cli.main", "pretrain", str(tiny_data / "tiny.yaml")]
-    start += ["--data", str(data)]
+    return [*start, "--data", str(tiny_data / "toy.parquet"), *words]
+
+
+@pytest.fixture(scope="module")
+def whole(command, tmp_path_factory):
+    """Weights of a run that nothing stopped."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
+    return load_file(out / "model.safetensors")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
+    command, whole, tmp_path, number, status
+):
+    out = tmp_path / "run"
     process = subprocess.Popen(
-        [*start, "--out", str(out), *words],
+        [*command, "--out", str(out)],
         stderr=subprocess.PIPE,
         text=True,
         # Tests that run in the background inherit "ignore interrupts"; a person's shell does not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
         if any(f.read_text().count("\n") > 5 for f in out.rglob("metrics.csv")):
             process.send_signal(number)
             break
         time.sleep(0.01)
-    _, err = process.communicate(timeout=90)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == status, err
     assert f"atomprint pretrain --resume {out}" in err
     assert "Traceback" not in err
@@ -51,11 +64,8 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
 
     resume = [sys.executable, "-m", "atomprint.cli.main", "pretrain", "--resume", str(out)]
     subprocess.run(resume, check=True, capture_output=True)
-    whole = tmp_path / "whole"
-    subprocess.run([*start, "--out", str(whole), *words], check=True, capture_output=True)
-    one, other = (load_file(f / "model.safetensors") for f in (out, whole))
-    for name, tensor in one.items():
-        assert torch.equal(tensor, other[name]), name
+    for name, tensor in load_file(out / "model.safetensors").items():
+        assert torch.equal(tensor, whole[name]), name
 
 
 def test_stopped_within_the_process(tmp_path):
