@@ -207,7 +207,11 @@ def cost(study: Study) -> list[str]:
     labels, speed = costs.labels_table(study), costs.microseconds(study)
     parts = ["## What it costs"] if runs or targets else []
     if runs:
-        parts += ["Processor time of whole pre-training runs, targets included, one thread:", runs]
+        parts += [
+            "Processor time of whole pre-training runs, targets included, one thread; of two runs "
+            "of one arm the cheaper, which fewer others disturbed:",
+            runs,
+        ]
     if targets:
         parts += [
             f"Targets are computed in every step, for a batch of {costs.BATCH} crystals (medians; "

@@ -199,7 +199,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(data, tmp_path, wor
     kills, progress = 0, set()
     while True:
         process = start(out)
-        if kills == 2:
+        if kills == 4:
             break
         deadline = time.monotonic() + 60
         seen = len(list(parts.glob("part-*.parquet")))

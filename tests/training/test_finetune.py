@@ -206,7 +206,7 @@ def test_classification_of_two_and_three_classes(source):
         target = Target(name="kind", size=n_classes, task="classification")
         outcome = run_twins(
             split_labelled(crystals[:80], crystals[80:], None, 0.2, 0),
-            [target], tiny_finetuning(250), TINY_MODEL, source, twin=False,
+            [target], tiny_finetuning(250), TINY_MODEL, source, twin=True,
         )  # fmt: skip
         assert outcome.results[0]["metric"] == ("ROC-AUC error" if n_classes == 2 else "error rate")
         assert outcome.results[0]["value"] < 0.4

@@ -49,13 +49,13 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
         # Tests that run in the background inherit "ignore interrupts"; a person's shell does not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 90
     while process.poll() is None and time.monotonic() < deadline:
         if any(f.read_text().count("\n") > 5 for f in out.rglob("metrics.csv")):
             process.send_signal(number)
             break
         time.sleep(0.01)
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == status, err
     assert f"atomprint pretrain --resume {out}" in err
     assert "Traceback" not in err

@@ -211,18 +211,17 @@ def finetune(
         raise DataError("no learning rate gave a finite validation error; look for absurd labels")
     rate = settings.learning_rates[chosen]
     members = [] if settings.refits else [best]
-    held_out = predict(best, valid)
     labelled = [*train, *valid] if settings.refits else train
     for member in range(len(members), settings.n_members):
         say = report_progress(n_all - (settings.n_members - member) * n_steps)
         # With patience the validation part says when to stop.
         left = () if settings.refits else valid
         members.append(one_run.train(rate, labelled, left, say, member)[0])
-    best = Ensemble(members) if len(members) > 1 else members[0]
-    if not settings.refits:
-        held_out = predict(best, valid)
+    model = Ensemble(members) if len(members) > 1 else members[0]
+    # By what has not been trained on them.
+    held_out = predict(best if settings.refits else model, valid)
     seconds = time.perf_counter() - started
-    return FinetuneResult(best, trials, chosen, seconds, one_run.report, held_out)
+    return FinetuneResult(model, trials, chosen, seconds, one_run.report, held_out)
 
 
 @dataclass

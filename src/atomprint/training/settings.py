@@ -65,6 +65,6 @@ class LoopSettings(Settings):
     def validation_interval(self) -> int:
         """Steps between two validations.
 
-        One of 512 crystals takes as long as five steps: every fifty steps it took a tenth of a run.
+        Of 512 crystals every fifty steps they took a tenth of a run and more.
         """
         return self.evaluate_every or max(10, self.n_steps // 40)

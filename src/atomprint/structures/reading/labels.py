@@ -79,8 +79,9 @@ def rows_of(name: str, value: Any, n_atoms: int) -> FloatArray | None:
     """A label's value where it is an array: one row an atom, or of a stress a single row.
 
     A stress is what is called so (``stress``, ``dft_stress``, ``stress_tensor``) and has nine
-    numbers, or the six of Voigt's order (xx, yy, zz, yz, xz, xy): ``(1, 9)``, by rows. Everything
-    else that is no row an atom is no label: None, as for single numbers and text.
+    numbers, or the six of Voigt's order (xx, yy, zz, yz, xz, xy): ``(1, 9)``, by rows, also
+    where a crystal has as many atoms as that array has rows. Everything else that is no row an
+    atom is no label: None, as for single numbers and text.
     """
     if name.lower().removesuffix("_tensor").endswith("stress"):
         stress = _stress(value)
