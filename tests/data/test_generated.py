@@ -15,6 +15,7 @@ from atomprint.data.sources.generated import (
     GENERATOR_VERSION,
     GeneratorSettings,
     generate,
+    generator,
     write_corpus,
 )
 from atomprint.data.sources.generated.relaxation import (
@@ -24,6 +25,7 @@ from atomprint.data.sources.generated.relaxation import (
     relax,
 )
 from atomprint.ground import elements
+from atomprint.ground.errors import UsageError
 
 CORPUS = files("atomprint") / "data/embedded/corpus.parquet"
 MAX_BYTES = 1_900_000
@@ -248,3 +250,35 @@ def test_metals_keep_their_volume_and_lose_overlaps():
     after = periodic_pairs(relaxed.cell, relaxed.frac, 4.0)[3].min()
     assert before == pytest.approx(1.5)
     assert after > 2.2
+
+
+@needs_tools
+def test_one_route_alone_gives_more_than_classes_have_room_for() -> None:
+    """Substitution makes no metals, which are a third of the corpus: it went on for ever."""
+    settings = GeneratorSettings(n_crystals=160, route_share={"substitution": 1.0}, max_atoms=10)
+    assert len(list(generate(settings))) == 160
+
+
+@needs_tools
+def test_tiny_cells_are_made_without_the_routes_that_cannot() -> None:
+    """Searched and ordered crystals have three atoms or more: drawing them went on for ever."""
+    crystals = list(generate(GeneratorSettings(n_crystals=60, max_atoms=2, batch=24)))
+    assert {crystal.route for crystal in crystals} <= {
+        "substitution", "charge-balanced", "intermetallic",
+    }  # fmt: skip
+    assert max(len(crystal.numbers) for crystal in crystals) <= 2
+
+
+@needs_tools
+def test_settings_that_allow_nothing_are_refused() -> None:
+    settings = GeneratorSettings(n_crystals=5, max_atoms=2, route_share={"search": 1.0})
+    with pytest.raises(UsageError, match="max_atoms=2"):
+        next(generate(settings))
+
+
+@needs_tools
+def test_when_there_is_nothing_new_any_more_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator, "_is_new", lambda *_: False)
+    settings = GeneratorSettings(n_crystals=5, max_atoms=4, batch=4, n_steps=0)
+    with pytest.raises(UsageError, match="nothing new in 200 candidates after 0"):
+        next(generate(settings))

@@ -159,6 +159,8 @@ class Decorator:
         pool = self.ionic
         if route == "ordered":
             pool = [p for p in pool if 2 * p.n_atoms <= min(self.max_atoms, 32)]
+        if not pool:
+            return []
         prototype = self._choose(pool)
         kinds = self._groups(prototype, 0.15 if route != "ordered" else 0.05)
         cell, frac, orbit = prototype.cell, prototype.frac, prototype.orbit
@@ -304,7 +306,10 @@ class Decorator:
     def _intermetallic(self) -> list[Candidate]:
         chem, rng = self.chemistry, self.rng
         n_kinds = int(rng.choice([1, 2, 3, 4], p=[0.02, 0.4, 0.56, 0.02]))
-        prototype = self._choose([p for p in self.metals if len(set(p.element)) == n_kinds])
+        pool = [p for p in self.metals if len(set(p.element)) == n_kinds]
+        if not pool:
+            return []
+        prototype = self._choose(pool)
         kinds = self._groups(prototype, 0.12 if len(set(prototype.element)) > 1 else 0.0)
         want = self.appetite("metal") ** 1.5 * chem.share["metal"] ** 0.5
         chosen: list[int] = []

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from atomprint.ground.errors import UsageError
+
 from .chemistry import CLASS_SHARE, Chemistry, chemical_class, load_chemistry
 from .decoration import Candidate, Decorator
 from .descent import BOND_VALENCE_B
@@ -38,6 +40,14 @@ LICENCE = (
     "oxidation-state counts by way of SMACT (MIT); aggregate composition statistics of the "
     "Materials Project (CC BY 4.0)."
 )
+
+
+_PATIENCE = 300
+"""Draws in a row without a candidate after which a route is left out."""
+_FULL = 100
+"""Crystals of full classes since the last that was kept, after which classes may be as they are."""
+_BARREN = 50
+"""Batches in a row without a new crystal after which there seem to be no more."""
 
 
 class GeneratorSettings(BaseModel):
@@ -148,6 +158,14 @@ def generate(
     ------
     ModuleNotFoundError
         Without pymatgen or SMACT.
+    UsageError
+        When the settings allow no crystal, or no more new ones.
+
+    Notes
+    -----
+    A route that cannot make anything (searched crystals have at least three atoms) is left out,
+    and the others share its part. Where all that can be made is of classes that have their share,
+    as with one route alone, the shares of classes are given up rather than the crystals.
     """
     for name in ("pymatgen", "smact"):
         if find_spec(name) is None:
@@ -162,9 +180,11 @@ def generate(
     seen: dict[str, list[tuple[float, float]]] = {}
     rejected = Counter() if rejected is None else rejected
     routes: Counter[str] = Counter()
-    n_yielded = 0
+    dry: Counter[str] = Counter()
+    n_yielded = n_full = n_barren = 0
     while n_yielded < settings.n_crystals:
-        candidates = _draw_batch(decorator, settings, routes)
+        n_before = n_yielded
+        candidates = _draw_batch(decorator, settings, routes, dry)
         relaxed = _relax_batch(candidates, settings, chemistry)
         n_drawn = len({candidate.group for candidate in candidates})
         used = 0
@@ -175,7 +195,9 @@ def generate(
             symbols = {chemistry.symbols[e] for e in candidate.element}
             kind = chemical_class(symbols)
             surplus = decorator.class_count[kind] - CLASS_SHARE[kind] * (n_yielded + 50)
-            if surplus > 0.01 * settings.n_crystals and n_yielded > 50:
+            full = surplus > 0.01 * settings.n_crystals and n_yielded > 50
+            if full and n_full < _FULL:
+                n_full += 1
                 rejected["too many of its class"] += 1
                 continue
             if not _is_new(candidate, draft, chemistry, seen):
@@ -184,19 +206,35 @@ def generate(
             routes[candidate.route] += 1
             decorator.keep(symbols)
             n_yielded += 1
+            if n_full < _FULL:
+                n_full = 0
             yield _finish(n_yielded, candidate, draft, settings, chemistry, rng)
             if progress is not None:
                 progress(n_yielded)
         # Of a last batch that is not used up, the same part of what was rejected counts.
         rejected["implausible"] += round((n_drawn - len(relaxed)) * used / max(len(relaxed), 1))
+        n_barren = 0 if n_yielded > n_before else n_barren + 1
+        if n_barren == _BARREN:
+            raise UsageError(
+                f"nothing new in {_BARREN * settings.batch:,} candidates after {n_yielded:,} "
+                f"generated crystals: with max_atoms={settings.max_atoms} there seem to be no "
+                "more; ask for fewer or raise max_atoms"
+            )
 
 
 def _draw_batch(
-    decorator: Decorator, settings: GeneratorSettings, routes: Counter[str]
+    decorator: Decorator, settings: GeneratorSettings, routes: Counter[str], dry: Counter[str]
 ) -> list[Candidate]:
-    """Candidates of the routes that lag furthest behind their share."""
-    names = list(settings.route_share)
-    total = sum(settings.route_share.values())
+    """Candidates of the routes that lag furthest behind their share.
+
+    ``dry`` counts each route's draws since its last candidate.
+    """
+    names = [name for name in settings.route_share if dry[name] < _PATIENCE]
+    if not names:
+        raise UsageError(
+            f"max_atoms={settings.max_atoms}: no route makes crystals so small; raise it"
+        )
+    total = sum(settings.route_share[name] for name in names)
     n = sum(routes.values())
     lag = np.array(
         [settings.route_share[r] / total * (n + settings.batch) - routes[r] for r in names]
@@ -205,7 +243,11 @@ def _draw_batch(
     candidates: list[Candidate] = []
     while len(candidates) < settings.batch:
         route = names[int(decorator.rng.choice(len(names), p=lag / lag.sum()))]
-        candidates.extend(decorator.draw(route))
+        drawn = decorator.draw(route)
+        dry[route] = 0 if drawn else dry[route] + 1
+        candidates.extend(drawn)
+        if dry[route] == _PATIENCE:
+            break  # The next batch is drawn without it.
     return candidates
 
 
