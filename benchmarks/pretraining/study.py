@@ -26,6 +26,7 @@ from sets import SETS, load_corpus, load_set, parts
 
 from atomprint.evaluation.twin import split_labelled
 from atomprint.heads.model import Model
+from atomprint.heads.shipped import sha256
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
 from atomprint.training.adapt import AdaptSettings
@@ -49,7 +50,7 @@ def pretrained(
     """The network of an arm, trained or read, and what it cost."""
     folder = work / f"{slug(arm)}-{steps}-{len(corpus)}-seed{seed}"
     if (folder / "cost.json").is_file():
-        return load_model(folder)[0], json.loads((folder / "cost.json").read_text())
+        return load_model(folder)[0], known(folder)
     settings = PretrainSettings.model_validate(ARMS[arm])
     loop = settings.loop.model_copy(update={"n_steps": steps, "device": "cpu", "seed": seed})
     settings = settings.model_copy(update={"loop": loop})
@@ -65,7 +66,13 @@ def pretrained(
     }
     save_model(folder, result.model, result.model.state_dict(), ModelInfo("pretrain"))
     write_json(folder / "cost.json", cost)
-    return result.model, cost
+    return result.model, known(folder)
+
+
+def known(folder: Path) -> dict[str, Any]:
+    """What a network cost, and which one it is."""
+    cost: dict[str, Any] = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
+    return cost | {"weights": sha256(folder / "model.safetensors")[:16]}
 
 
 def _say(arm: str) -> Any:
@@ -118,7 +125,7 @@ def main() -> None:
         if path.is_file():
             done = json.loads(path.read_text(encoding="utf-8"))
         finished = {(r["set"], r["n_labels"], r["seed"]) for r in done["results"]}
-        model = None
+        model, cost = None, {}
         for seed in arguments.seeds:
             for name in arguments.sets.split(","):
                 for n_labels in arguments.labels:
@@ -141,7 +148,8 @@ def main() -> None:
                             arguments.pretraining_seed,
                             arguments.work,
                         )
-                        done["pretraining"] = cost
+                        # Of several networks of one arm the first; rows say whose they are.
+                        done.setdefault("pretraining", cost)
                     tuning = FinetuneSettings()
                     loop = tuning.loop.model_copy(update={"seed": seed, "device": "cpu"})
                     adapt = AdaptSettings(n_steps=arguments.adapt if model is not None else 0)
@@ -159,8 +167,10 @@ def main() -> None:
                     found = predict(result.model, split.test)["y"]
                     error = np.abs(found - labels_of(split.test, "y", "crystal")).mean()
                     done["finetuning"] = tuning.model_dump(mode="json")
+                    of = {} if model is None else {"weights": cost["weights"]}
                     done["results"].append(
-                        {
+                        of
+                        | {
                             "set": name,
                             "n_labels": n,
                             "seed": seed,
