@@ -31,6 +31,8 @@ class Study:
         Cost of targets in a step (``target_cost.json``).
     dft
         Cost of a label by density-functional theory (``dft_label_cost.json``).
+    dft_corpus
+        The same of random crystals of the corpus (``dft_corpus_cost.json``).
     speed
         Speed of fingerprints (``fingerprints/speed.json``).
     """
@@ -39,6 +41,7 @@ class Study:
     test: dict[str, Any] = field(default_factory=dict)
     targets: dict[str, Any] = field(default_factory=dict)
     dft: dict[str, Any] = field(default_factory=dict)
+    dft_corpus: dict[str, Any] = field(default_factory=dict)
     speed: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -59,6 +62,7 @@ class Study:
             part("test"),
             one("pretraining/target_cost.json"),
             one("dft_label_cost.json"),
+            one("dft_corpus_cost.json"),
             one("fingerprints/speed.json"),
         )
 

@@ -140,6 +140,35 @@ def test_labels_saved(script, whole):
     assert row(script.tables.labels_saved(whole), "**median of shares**")[3] == "**50 %**"
 
 
+def test_dft_labels_of_the_corpus_are_a_lower_bound_beside_the_dearer_run(script, tmp_path):
+    cheap, dear = (arm(script.costs.RECIPE, halves(0.5), 1000, part=p) for p in ("test", "dev"))
+    dear["pretraining"]["cpu_seconds"] = 500.0
+    crystals = [
+        {"n_atoms": 8, "cpu_seconds": seconds, "status": status}
+        for seconds, status in [(10.0, "ok")] * 3 + [(40.0, "stopped")] * 2 + [(1e6, "failed: x")]
+    ]
+    sample = {
+        "crystals": crystals, "n_corpus": 1000, "n_with_datasets": 800,
+        "mean_atoms_of_corpus": 9.0, "protocol": {"limit": 40}, "environment": ABOUT,
+    }  # fmt: skip
+    write(tmp_path, [cheap, dear], dft_label_cost=DFT, dft_corpus_cost=sample)
+    study = script.Study.read(tmp_path)
+    # (3 · 10 + 2 · 40) / 5 = 22 s a crystal; 1,000 of them and 500 s, over 500 s.
+    assert script.costs.corpus_labels(study).value == pytest.approx(22.0)
+    assert script.costs.sampled_ratio(study, script.costs.RECIPE).value == pytest.approx(45.0)
+    words = script.costs.corpus_words(study)
+    assert "5 random crystals" in words
+    assert "2 were stopped after 40 CPU s" in words
+    assert "20.0 % of the corpus" in words
+    assert "45 times" in words
+    found, met = row(script.costs.goals(study), "the recipe, with DFT")[-2:]
+    assert found.startswith("45 (")
+    assert met == "**not met**"
+    sample["crystals"] = crystals[:4]
+    write(tmp_path, [], dft_corpus_cost=sample)
+    assert script.costs.corpus_words(script.Study.read(tmp_path)) == ""
+
+
 def test_what_was_not_reached_is_said_in_words(script):
     words, curve = script.tables.labels_words, {100: {}, 1000: {}}
     inf = float("inf")
