@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from atomprint.cli.options import Crystals, Json, Labels, Seed, Strict, check_file
+from atomprint.cli.options import Crystals, Json, Labels, Ordering, Seed, Strict, check_file
 from atomprint.cli.output import (
     listed,
     note,
@@ -46,7 +46,11 @@ ParquetOut = Annotated[
 
 @app.command()
 def inspect(
-    path: Crystals, labels: Labels = None, strict: Strict = False, json: Json = False
+    path: Crystals,
+    labels: Labels = None,
+    ordering: Ordering = None,
+    strict: Strict = False,
+    json: Json = False,
 ) -> None:
     """Say what is in some files, and what is wrong.
 
@@ -54,15 +58,23 @@ def inspect(
     """
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.data.inspect import inspect as look
+        from atomprint.data.store import is_store
         from atomprint.structures.reading import Problem
 
-        found = look(path, labels, strict, progress=bars.stage("read"))
+        found = look(path, labels, strict, ordering=ordering, progress=bars.stage("read"))
     if json:
         print_json(found.to_dict())
         return
     note_problems([Problem(**problem) for problem in found.problems])
     for text in found.notes:
         note(text)
+    n_disordered = found.kinds.get("disorder", 0)
+    if n_disordered and ordering is None and not is_store(path):
+        which = "it has" if n_disordered == 1 else f"{n_disordered:,} have"
+        note(
+            f"disordered: {which} been left out; --ordering SEED, here and of data convert, "
+            "draws an ordered crystal for each"
+        )
     _print_inspection(found)
 
 

@@ -26,6 +26,17 @@ Labels = Annotated[
     typer.Option(metavar="CSV", help="Table of ids and labels, joined to the crystals by id."),
 ]
 
+Ordering = Annotated[
+    int | None,
+    typer.Option(
+        metavar="SEED",
+        min=0,
+        help="Of disordered crystals (partial occupancy, mixed sites) draw an ordered one each, "
+        "with this seed. Default: they are left out.",
+        show_default=False,
+    ),
+]
+
 
 class Per(StrEnum):
     """What a row of a table is."""

@@ -8,7 +8,7 @@ import typer
 
 from atomprint.cli.data import app
 from atomprint.cli.errors import Interrupted
-from atomprint.cli.options import Crystals, Json, Labels, Seed, Strict
+from atomprint.cli.options import Crystals, Json, Labels, Ordering, Seed, Strict
 from atomprint.cli.output import (
     listed,
     note,
@@ -41,6 +41,7 @@ def convert(
     path: Crystals,
     out: Out,
     labels: Labels = None,
+    ordering: Ordering = None,
     exact: Annotated[bool, typer.Option("--exact", help="Keep geometry in float64.")] = False,
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, help="Processes that read many files.")
@@ -75,8 +76,8 @@ def convert(
         parts = [Provenance(source=source, licence=licence, citation=citation)] if source else []
         try:
             found = to_store(
-                path, out, labels=labels, exact=exact, workers=workers, strict=strict,
-                provenance=parts, progress=count,
+                path, out, labels=labels, ordering=ordering, exact=exact, workers=workers,
+                strict=strict, provenance=parts, progress=count,
             )  # fmt: skip
         except KeyboardInterrupt:
             raise Interrupted("interrupted; the same command goes on from there") from None

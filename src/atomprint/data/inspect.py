@@ -58,18 +58,20 @@ def inspect(
     strict: bool = False,
     *,
     id_column: str | None = None,
+    ordering: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
     """Read crystals and labels and say what is there and what is wrong.
 
     Parameters
     ----------
-    path, labels, strict, id_column, progress
+    path, labels, strict, id_column, ordering, progress
         As for `atomprint.structures.reading.read_crystals`.
     """
     result = load_crystals(
-        path, labels=labels, id_column=id_column, strict=strict, progress=progress
-    )
+        path, labels=labels, id_column=id_column, ordering=ordering, strict=strict,
+        progress=progress,
+    )  # fmt: skip
     crystals = result.crystals
     elements = Counter(
         number for crystal in crystals for number in np.unique(crystal.numbers).tolist()

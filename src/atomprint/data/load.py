@@ -18,6 +18,7 @@ def load_crystals(
     *,
     labels: PathInput | None = None,
     id_column: str | None = None,
+    ordering: int | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReadResult:
@@ -27,7 +28,7 @@ def load_crystals(
     ----------
     path
         A store, or files.
-    labels, id_column, strict, progress
+    labels, id_column, ordering, strict, progress
         As for ``read_crystals``; ``labels`` are added to those in the store.
 
     Raises
@@ -37,8 +38,9 @@ def load_crystals(
     """
     if not is_store(path):
         return read_crystals(
-            path, labels=labels, id_column=id_column, strict=strict, progress=progress
-        )
+            path, labels=labels, id_column=id_column, ordering=ordering, strict=strict,
+            progress=progress,
+        )  # fmt: skip
     store = Store(cast("PathInput", path))
     # Of a store elsewhere, only crystals are read.
     problems = list(read_quarantine(store.path)) if isinstance(store.path, Path) else []

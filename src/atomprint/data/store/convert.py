@@ -31,6 +31,7 @@ from atomprint.ground.documents import json_of
 from atomprint.ground.errors import AtomprintError, DataError, UsageError
 from atomprint.ground.processes import end_with_parent
 from atomprint.structures.reading.files import PathInput
+from atomprint.structures.reading.read import drawn_note
 from atomprint.structures.reading.result import Problem
 from atomprint.structures.reading.stream import CrystalStream, Place, Read
 
@@ -69,6 +70,7 @@ def convert(
     *,
     labels: PathInput | None = None,
     id_column: str | None = None,
+    ordering: int | None = None,
     exact: bool = False,
     workers: int = 1,
     strict: bool = False,
@@ -85,7 +87,7 @@ def convert(
 
     Parameters
     ----------
-    paths, labels, id_column
+    paths, labels, id_column, ordering
         See :func:`atomprint.structures.reading.read_crystals`.
     out
         The store's folder.
@@ -115,7 +117,7 @@ def convert(
     out = Path(out)
     if is_store(paths):
         raise UsageError(f"{paths}: is a store already; copy it with: atomprint data merge")
-    with CrystalStream(paths, labels, id_column, check_ids=False) as stream:
+    with CrystalStream(paths, labels, id_column, ordering=ordering, check_ids=False) as stream:
         inputs = stream.key()
         old = read_description(out) if is_store(out) else None
         # Interrupted before it had said what it reads: there is nothing in it yet.
@@ -134,10 +136,12 @@ def convert(
             out, exact=exact, provenance=provenance, shard_atoms=shard_atoms,
             shard_crystals=shard_crystals,
         ) as writer:  # fmt: skip
-            writer.describe(inputs=inputs, complete=False)
+            writer.describe(inputs=inputs, complete=False, ordering=ordering)
             job = _Conversion(stream, writer, strict, progress or _ignore)
             reads = (
-                _on_processes(paths, labels, id_column, stream.n_files, job.start, workers)
+                _on_processes(
+                    paths, labels, id_column, ordering, stream.n_files, job.start, workers
+                )
                 if workers > 1 and stream.parallel()
                 else stream.read(job.start)
             )
@@ -181,7 +185,7 @@ class _Conversion:
             self._add_units(about["units"], "the store")
         self.columns = known.follow()
         self.problems: list[Problem] = []
-        self.n_crystals = self.resumed
+        self.n_crystals, self.n_drawn = self.resumed, 0
 
     def run(self, reads: Iterator[Read]) -> None:
         """Read to the end."""
@@ -208,6 +212,7 @@ class _Conversion:
         labels = self.columns.settle(read.labels, item.n_atoms, read.file, item.id)
         self.writer.hold(item.with_labels(labels))
         self.n_crystals += 1
+        self.n_drawn += read.drawn
 
     def _add_units(self, units: Mapping[str, str], where: str) -> None:
         for name, unit in units.items():
@@ -229,10 +234,11 @@ class _Conversion:
                 "problems": [asdict(problem) for problem in self.problems],
                 "columns": self.columns.to_plain(),
                 "units": {name: unit for name, (unit, _) in self.units.items()},
+                "n_drawn": self.n_drawn,
             }
         )
         self.columns = self.columns.follow()
-        self.problems = []
+        self.problems, self.n_drawn = [], 0
 
     def finish(self) -> tuple[list[str], list[Problem]]:
         """Decide what the labels are, and write down what was left out."""
@@ -262,7 +268,11 @@ class _Conversion:
             complete=True,
             shards=tuple(file.name for file in shard_paths(self.writer.path)),
         )
-        return decision.notes, problems
+        notes = list(decision.notes)
+        # Shards of stores begun before orderings were drawn have no such number.
+        if n_drawn := sum(about.get("n_drawn", 0) for about in headers):
+            notes.append(drawn_note(n_drawn, self.writer.description.ordering))
+        return notes, problems
 
 
 def _stem(key: str) -> str:
@@ -274,6 +284,7 @@ def _on_processes(
     paths: PathInput | Sequence[PathInput],
     labels: PathInput | None,
     id_column: str | None,
+    ordering: int | None,
     n_files: int,
     start: Place,
     n_workers: int,
@@ -292,7 +303,7 @@ def _on_processes(
             task = list(islice(numbers, _FILES_A_TASK))
             if task:
                 named = None if labels is None else str(labels)
-                waiting.append(pool.submit(_read_files, inputs, named, id_column, task))
+                waiting.append(pool.submit(_read_files, inputs, named, id_column, ordering, task))
 
         try:
             for _ in range(_AHEAD * n_workers):
@@ -314,16 +325,22 @@ def _on_processes(
 
 
 @lru_cache(maxsize=1)
-def _stream_of(paths: tuple[str, ...], labels: str | None, id_column: str | None) -> CrystalStream:
+def _stream_of(
+    paths: tuple[str, ...], labels: str | None, id_column: str | None, ordering: int | None
+) -> CrystalStream:
     """Find the files, once a process."""
-    return CrystalStream(list(paths), labels, id_column, check_ids=False)
+    return CrystalStream(list(paths), labels, id_column, ordering=ordering, check_ids=False)
 
 
 def _read_files(
-    paths: tuple[str, ...], labels: str | None, id_column: str | None, numbers: list[int]
+    paths: tuple[str, ...],
+    labels: str | None,
+    id_column: str | None,
+    ordering: int | None,
+    numbers: list[int],
 ) -> list[Read]:
     """Read some files; what worker processes run."""
     return [
         replace(read, units=dict(read.units))
-        for read in _stream_of(paths, labels, id_column).read_files(numbers)
+        for read in _stream_of(paths, labels, id_column, ordering).read_files(numbers)
     ]

@@ -70,6 +70,9 @@ class Description(Settings):
     provenance: tuple[Provenance, ...] = Field((), description="where the crystals are from")
     inputs: str = Field("", description="hash of the files that an unfinished conversion reads")
     complete: bool = Field(True, description="whether a conversion into it has ended")
+    ordering: int | None = Field(
+        None, description="seed with which disordered crystals were made ordered ones, if they were"
+    )
     shards: tuple[str, ...] = Field(
         (), description="their names, for readers that cannot list a folder (web servers)"
     )

@@ -19,6 +19,7 @@ from atomprint.structures.reading.checks import (
     close_pairs,
     plane_spacing,
 )
+from atomprint.structures.reading.disorder import FULL, draw
 from atomprint.structures.reading.elements import (
     NUMBERS,
     WATER,
@@ -42,7 +43,6 @@ from atomprint.structures.reading.symmetry import (
 
 IntArray = npt.NDArray[np.int64]
 
-FULL = 0.99  # an occupancy of at least this counts as 1
 FORMULA_TOLERANCE = 0.02  # relative
 VOLUME_TOLERANCE = 0.05  # relative
 _OPERATION_TAGS = (
@@ -108,11 +108,11 @@ class Tags:
         return np.array([as_number(value) for value in self.columns[name]], dtype=np.float64)
 
 
-def read_cif(data: bytes) -> Found:
+def read_cif(data: bytes, ordering: int | None = None) -> Found:
     """Read every data block that holds a crystal.
 
     Blocks without atoms (bibliography, powder patterns) are passed over as long as another block
-    has some.
+    has some. With ``ordering``, a seed, disordered crystals become ordered ones.
     """
     text = data.decode("utf-8", errors="replace").replace("\x00", " ")
     try:
@@ -123,22 +123,25 @@ def read_cif(data: bytes) -> Found:
     with_atoms = [block for block in blocks if _has_atoms(block)]
     if not with_atoms:
         raise Refused("empty", _why_empty(blocks))
-    return Found(_records(with_atoms))
+    return Found(_records(with_atoms, ordering))
 
 
-def _records(blocks: list[Tags]) -> Iterator[Record | Refused]:
+def _records(blocks: list[Tags], ordering: int | None) -> Iterator[Record | Refused]:
     for block in blocks:
         index = block.name if len(blocks) > 1 else ""
         try:
-            record = crystal_of_block(block)
+            record = crystal_of_block(block, ordering)
             record.index = index
             yield record
         except Refused as refusal:
             yield Refused(refusal.kind, refusal.reason, index=index)
 
 
-def crystal_of_block(block: Tags) -> Record:
-    """Read one crystal: the cell, the sites, the symmetry; then compare with the formula."""
+def crystal_of_block(block: Tags, ordering: int | None = None) -> Record:
+    """Read one crystal: the cell, the sites, the symmetry; then compare with the formula.
+
+    Disorder is refused, unless ``ordering`` is the seed of an ordered crystal that stands for it.
+    """
     if block.number("_cell_modulation_dimension") > 0:
         raise Refused("symmetry", "is a modulated structure, which repeats in no cell")
     parameters = [
@@ -149,10 +152,13 @@ def crystal_of_block(block: Tags) -> Record:
     _check_volume(block.number("_cell_volume"), cell)
     formula = parse_formula(block.text("_chemical_formula_sum"))
     labels = block.texts("_atom_site_label", "_atom_site_type_symbol")
-    _check_disorder_groups(block, labels)
     numbers = _elements(block, labels, formula)
     frac = np.stack([block.numbers(f"_atom_site_fract_{axis}") for axis in "xyz"], axis=-1)
     occupancy = _occupancies(block, labels)
+    if ordering is None:
+        _check_disorder_groups(block, labels)
+    else:
+        occupancy = _with_major_groups(block, labels, occupancy)
     missing = ~np.isfinite(frac).all(axis=1)
     present = occupancy > 0
     if (missing & present).any():
@@ -169,9 +175,11 @@ def crystal_of_block(block: Tags) -> Record:
     settings = _settings(block, texts, cell, parameters)
     for name, operations in settings:
         try:
-            record, repeated = _expanded(labels, numbers, frac, occupancy, operations, cell)
-            confirmed = _check_formula(record, formula, block.number("_cell_formula_units_z"))
-            if texts and not confirmed:
+            record, repeated, content = _ordered(
+                labels, numbers, frac, occupancy, operations, cell, ordering
+            )
+            confirmed = _check_formula(content, formula, block.number("_cell_formula_units_z"))
+            if texts and not confirmed and not record.drawn:
                 _check_completeness(block, parameters, frac, operations, cell, record)
             if repeated and not confirmed and len(np.asarray(record.numbers)) != len(frac):
                 raise Refused("symmetry", repeated)
@@ -322,6 +330,31 @@ def _check_disorder_groups(block: Tags, labels: list[str]) -> None:
         )
 
 
+def _with_major_groups(block: Tags, labels: list[str], occupancy: FloatArray) -> FloatArray:
+    """Of alternatives (disorder groups of an assembly) the likeliest is there, the others not.
+
+    A group with a minus is disordered about a symmetry element: what is there of it is drawn.
+    """
+    groups = block.texts("_atom_site_disorder_group")
+    if len(groups) != len(labels):
+        return occupancy
+    assemblies = block.texts("_atom_site_disorder_assembly")
+    if len(assemblies) != len(labels):
+        assemblies = [""] * len(labels)
+    members: dict[str, dict[str, list[int]]] = {}
+    for row, (assembly, group) in enumerate(zip(assemblies, groups, strict=True)):
+        if group not in (*_ABSENT, "0") and not group.startswith("-"):
+            members.setdefault(assembly, {}).setdefault(group, []).append(row)
+    occupancy = occupancy.copy()
+    for alternatives in members.values():
+        if len(alternatives) < 2:
+            continue
+        major = max(alternatives, key=lambda name: float(occupancy[alternatives[name]].mean()))
+        for name, rows in alternatives.items():
+            occupancy[rows] = float(name == major)
+    return occupancy
+
+
 def _elements(block: Tags, labels: list[str], formula: dict[int, float]) -> IntArray:
     """Atomic numbers of the sites, from their type symbols or else from their labels."""
     types = block.texts("_atom_site_type_symbol")
@@ -448,6 +481,28 @@ def _expanded(
     return record, repeated
 
 
+def _ordered(
+    labels: list[str],
+    numbers: IntArray,
+    frac: FloatArray,
+    occupancy: FloatArray,
+    operations: Operations,
+    cell: FloatArray,
+    ordering: int | None,
+) -> tuple[Record, str, dict[int, float]]:
+    """As :func:`_expanded`, with atoms by element; a disordered crystal is drawn if it may be."""
+    try:
+        record, repeated = _expanded(labels, numbers, frac, occupancy, operations, cell)
+    except Refused as refusal:
+        if refusal.kind != "disorder" or ordering is None:
+            raise
+        all_frac, site = expand(frac, operations, cell)
+        drawn = draw(all_frac, numbers[site], occupancy[site], cell, ordering)
+        record = Record(drawn.numbers, drawn.cell, frac=drawn.frac, drawn=True)
+        return record, "", drawn.expected
+    return record, repeated, dict(Counter(np.asarray(record.numbers).tolist()))
+
+
 def _check_volume(declared: float, cell: FloatArray) -> None:
     """Refuse a cell that is not the one whose volume the file states."""
     _, volume, _ = plane_spacing(cell)
@@ -459,7 +514,7 @@ def _check_volume(declared: float, cell: FloatArray) -> None:
         )
 
 
-def _check_formula(record: Record, formula: dict[int, float], units: float) -> bool:
+def _check_formula(sites: dict[int, float], formula: dict[int, float], units: float) -> bool:
     """Refuse sites that cannot be the declared compound, above all without its hydrogens.
 
     Returns
@@ -470,7 +525,6 @@ def _check_formula(record: Record, formula: dict[int, float], units: float) -> b
     """
     if not formula:
         return False
-    sites = Counter(np.asarray(record.numbers).tolist())
     for number, count in formula.items():
         if number not in sites:
             raise Refused(
@@ -503,7 +557,7 @@ def _check_formula(record: Record, formula: dict[int, float], units: float) -> b
     return True
 
 
-def _formula(counts: "dict[int, float] | dict[int, int]") -> str:
+def _formula(counts: dict[int, float]) -> str:
     return " ".join(f"{symbol_of(number)}{count:g}" for number, count in sorted(counts.items()))
 
 

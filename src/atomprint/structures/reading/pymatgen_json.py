@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from atomprint.structures.crystal import FloatArray
-from atomprint.structures.reading.cif import FULL
+from atomprint.structures.reading.disorder import FULL, Drawn, draw
 from atomprint.structures.reading.elements import number_of
 from atomprint.structures.reading.labels import id_among
 from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused
@@ -15,11 +15,12 @@ from atomprint.structures.reading.result import Found, NotCrystals, Record, Refu
 _NO_LABEL = ("structure", "@module", "@class", "@version", "parameters", "energy_adjustments")
 
 
-def read_json(data: bytes, id_column: str | None) -> Found:
+def read_json(data: bytes, id_column: str | None, ordering: int | None = None) -> Found:
     """Read one structure or entry, a list of them, ``{id: structure}``, or a table of them.
 
     The table is what pandas writes with ``orient="split"`` (MatBench's files): ``columns`` with
-    one of structures, ``index`` and ``data``.
+    one of structures, ``index`` and ``data``. With ``ordering``, a seed, disordered structures
+    become ordered ones.
     """
     try:
         content = json.loads(data.decode("utf-8-sig", errors="replace"))
@@ -28,7 +29,7 @@ def read_json(data: bytes, id_column: str | None) -> Found:
     items = list(_items(content))
     if not items:
         raise NotCrystals("holds no pymatgen structure")
-    return Found(records_of(items, id_column))
+    return Found(records_of(items, id_column, ordering))
 
 
 def _items(content: Any) -> Iterator[tuple[str, str, Any]]:
@@ -71,14 +72,16 @@ def _unnested(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def records_of(
-    items: Iterable[tuple[str, str, Any]], id_column: str | None = None
+    items: Iterable[tuple[str, str, Any]],
+    id_column: str | None = None,
+    ordering: int | None = None,
 ) -> Iterator[Record | Refused]:
     """Read structures or entries, each given with its id and its index, either of them empty."""
     for id, index, item in items:
         try:
             if not _is_crystal(item):
                 raise Refused("broken", "is no pymatgen structure or entry")
-            record = _record(item, id_column)
+            record = _record(item, id_column, ordering)
             record.id = id or record.id
             record.index = index
             yield record
@@ -88,23 +91,36 @@ def records_of(
             yield Refused("broken", "is no complete pymatgen structure", id, index)
 
 
-def _record(item: dict[str, Any], id_column: str | None) -> Record:
+def _record(item: dict[str, Any], id_column: str | None, ordering: int | None) -> Record:
     structure = item if _is_structure(item) else item["structure"]
     lattice, sites = structure["lattice"], structure["sites"]
     if not isinstance(lattice, dict) or "matrix" not in lattice:
         raise Refused("cell", "its lattice has no matrix")
     if not sites:
         raise Refused("empty", "has no sites")
-    numbers = np.array([_number(site, row) for row, site in enumerate(sites)], dtype=np.int64)
     pbc = lattice.get("pbc") or (True, True, True)
-    labels = _site_labels(sites)
+    drawn: Drawn | None = None
+    try:
+        numbers = np.array([_number(site, row) for row, site in enumerate(sites)], dtype=np.int64)
+    except Refused as refusal:
+        if refusal.kind != "disorder" or ordering is None:
+            raise
+        drawn = _drawn(sites, lattice["matrix"], ordering)
+    labels: dict[str, Any] = {}
+    if drawn is None:  # labels of sites are none of drawn atoms
+        labels |= _site_labels(sites)
     labels |= _plain(structure.get("properties"))
     if structure is not item:
         labels |= _plain(item.get("data"))
         labels |= _plain(item)
     given, used = id_among(labels, id_column)
     labels.pop(used, None)
-    record = Record(numbers, lattice["matrix"], labels=labels, pbc=tuple(map(bool, pbc)), id=given)  # type: ignore[arg-type]
+    periodic = (bool(pbc[0]), bool(pbc[1]), bool(pbc[2]))
+    if drawn is not None:
+        return Record(
+            drawn.numbers, drawn.cell, drawn.frac, id=given, labels=labels, pbc=periodic, drawn=True
+        )
+    record = Record(numbers, lattice["matrix"], labels=labels, pbc=periodic, id=given)
     if all("abc" in site for site in sites):
         record.frac = [site["abc"] for site in sites]
     elif all("xyz" in site for site in sites):
@@ -112,6 +128,18 @@ def _record(item: dict[str, Any], id_column: str | None) -> Record:
     else:
         raise Refused("coordinates", "a site has neither abc nor xyz")
     return record
+
+
+def _drawn(sites: list[dict[str, Any]], matrix: Any, ordering: int) -> Drawn:
+    """Draw an ordered structure of a disordered one."""
+    cell = np.asarray(matrix, dtype=np.float64).reshape(3, 3)
+    rows = [
+        (site["abc"], number_of(str(one["element"])), float(one.get("occu", 1)))
+        for site in sites
+        for one in site["species"]
+    ]
+    frac, numbers, occupancy = (np.array(column) for column in zip(*rows, strict=True))
+    return draw(frac.astype(np.float64), numbers, occupancy, cell, ordering)
 
 
 def _number(site: dict[str, Any], row: int) -> int:

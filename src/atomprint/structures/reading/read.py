@@ -41,6 +41,7 @@ def read_crystals(
     *,
     labels: PathInput | None = None,
     id_column: str | None = None,
+    ordering: int | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReadResult:
@@ -58,6 +59,10 @@ def read_crystals(
         crystals is found by itself.
     id_column
         The column or field that holds the id, where it has an unusual name.
+    ordering
+        A seed: disordered crystals (partial occupancy, mixed sites; CIF and pymatgen JSON) become
+        ordered ones that stand for them, see :mod:`atomprint.structures.reading.disorder`. None
+        leaves them out.
     strict
         Raise on the first problem list instead of leaving things out.
     progress
@@ -72,7 +77,7 @@ def read_crystals(
     """
     with ExitStack() as stack:
         inventory = find_files(path, stack)
-        reader = _Reader(inventory, id_column)
+        reader = _Reader(inventory, id_column, ordering)
         if labels is not None:
             reader.add_labels(Path(labels))
         for done, entry in enumerate(inventory.entries, start=1):
@@ -91,8 +96,9 @@ def read_crystals(
 class _Reader:
     """Collects crystals, problems and labels over all files."""
 
-    def __init__(self, inventory: Inventory, id_column: str | None) -> None:
-        self.id_column = id_column
+    def __init__(self, inventory: Inventory, id_column: str | None, ordering: int | None) -> None:
+        self.id_column, self.ordering = id_column, ordering
+        self.n_drawn = 0
         self.inventory = inventory
         self.crystals: list[Crystal] = []
         self.raw_labels: list[tuple[str, str, int, dict[str, Any]]] = []
@@ -121,7 +127,7 @@ class _Reader:
         usual_id = entry.stem if entry.format in ("cif", "poscar") else ""
         try:
             with ExitStack() as stack:
-                found = open_entry(entry, self.id_column, stack)
+                found = open_entry(entry, self.id_column, stack, self.ordering)
                 self._add(entry, found)
         except Refused as refusal:
             self._refuse(entry, refusal, usual_id)
@@ -179,6 +185,7 @@ class _Reader:
             self._refuse(entry, refusal, id)
             return
         self.ids[id] = source
+        self.n_drawn += record.drawn
         values = join(self.tables, entry.name, id, entry.stem if alone else None, record.labels)
         self.crystals.append(crystal)
         self.raw_labels.append((entry.name, id, crystal.n_atoms, values))
@@ -208,7 +215,15 @@ class _Reader:
                 for suffix, count in sorted(self.inventory.passed_over.items())
             )
             notes.append(f"files of other types passed over: {listed}")
+        if self.n_drawn:
+            notes.append(drawn_note(self.n_drawn, self.ordering))
         return ReadResult(crystals, self.problems + problems, units, notes)
+
+
+def drawn_note(n: int, ordering: int | None) -> str:
+    """A sentence on disordered crystals that were not left out."""
+    what = "crystal is an ordering" if n == 1 else "crystals are orderings"
+    return f"{n:,} {what} of disordered ones, drawn with seed {ordering}"
 
 
 def named_table(path: Path, id_column: str | None) -> Table:
@@ -244,18 +259,20 @@ def unreadable(error: Exception) -> Refused:
     return Refused("broken", f"cannot be read ({text})")
 
 
-def open_entry(entry: Entry, id_column: str | None, stack: ExitStack) -> Found:
+def open_entry(
+    entry: Entry, id_column: str | None, stack: ExitStack, ordering: int | None = None
+) -> Found:
     """Begin to read a file by its format; the stack closes it."""
 
     def open_named(named: Entry, inner: ExitStack) -> Found:
-        return open_entry(named, None, inner)
+        return open_entry(named, None, inner, ordering)
 
     if entry.format == "cif":
-        return read_cif(entry.read())
+        return read_cif(entry.read(), ordering)
     if entry.format == "poscar":
         return read_poscar(entry.read())
     if entry.format == "json":
-        return read_json(entry.read(), id_column)
+        return read_json(entry.read(), id_column, ordering)
     if entry.format == "ase":
         return read_ase_db(entry.path, id_column)
     if entry.format == "lmdb":

@@ -125,7 +125,7 @@ class Record:
 
     ``id`` is empty where the record has none of its own. Positions are ``frac`` or, in Å,
     ``positions``. Labels may still be text. ``apart`` says that the reader has already found no
-    atoms too close to each other.
+    atoms too close to each other; ``drawn`` that this is an ordering of a disordered crystal.
     """
 
     numbers: npt.ArrayLike
@@ -137,6 +137,7 @@ class Record:
     pbc: tuple[bool, bool, bool] = (True, True, True)
     index: str = ""
     apart: bool = False
+    drawn: bool = False
 
 
 @dataclass(slots=True)

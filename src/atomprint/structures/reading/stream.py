@@ -43,6 +43,8 @@ class Read:
         Of the crystal, as its file and tables give them: numbers, text, arrays.
     units
         Of labels, where the crystal's file states them.
+    drawn
+        Whether it is an ordering of a disordered crystal.
     """
 
     item: Crystal | Problem
@@ -50,6 +52,7 @@ class Read:
     after: Place
     labels: dict[str, Any] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    drawn: bool = False
 
 
 class CrystalStream:
@@ -61,7 +64,7 @@ class CrystalStream:
 
     Parameters
     ----------
-    paths, labels, id_column
+    paths, labels, id_column, ordering
         See `read_crystals`.
     check_ids
         Whether a second crystal of an id is left out; if not, nothing at all is kept.
@@ -85,13 +88,14 @@ class CrystalStream:
         labels: PathInput | None = None,
         id_column: str | None = None,
         *,
+        ordering: int | None = None,
         check_ids: bool = True,
     ) -> None:
         self._stack = ExitStack()
         self._inventory = find_files(paths, self._stack)
         self._ids: set[str] = set()
         self._check_ids = check_ids
-        self._id_column = id_column
+        self._id_column, self._ordering = id_column, ordering
         self.problems = list(self._inventory.problems)
         self.tables: list[Table] = []
         for entry in self._inventory.tables:
@@ -128,7 +132,9 @@ class CrystalStream:
                 sizes[file] = (status.st_size, status.st_mtime_ns)
             found.append((entry.name, *sizes[file]))
         rows = [sorted(table.rows.items()) for table in self.tables]
-        known = [found, self._id_column, rows] if rows or self._id_column else found
+        known: list[Any] = [found, self._id_column, rows] if rows or self._id_column else found
+        if self._ordering is not None:
+            known = [known, self._ordering]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
     def parallel(self) -> bool:
@@ -162,7 +168,7 @@ class CrystalStream:
         refusal: Refused | None = None
         try:
             with ExitStack() as stack:
-                found = open_entry(entry, self._id_column, stack)
+                found = open_entry(entry, self._id_column, stack, self._ordering)
                 records = until_broken(found.records)
                 for read in self._read_records(entry, records, number, skip):
                     # Some formats know their units only once they are being read.
@@ -223,7 +229,7 @@ class CrystalStream:
             self._ids.add(id)
         stem = entry.stem if alone else None
         labels = join(self.tables, entry.name, id, stem, record.labels)
-        return Read(crystal, entry.name, after, labels)
+        return Read(crystal, entry.name, after, labels, drawn=record.drawn)
 
 
 def _file_on_disk(entry: Entry) -> str:
