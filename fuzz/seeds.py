@@ -84,8 +84,9 @@ def written(form: str, several: bool) -> bytes:
 
 
 def cif() -> list[bytes]:
-    """CIF."""
-    return [CIF, written("cif", False), written("cif", True)]
+    """CIF, one of them disordered."""
+    mixed = CIF.replace(b"0.5(1) 1", b"0.5(1) 0.4\nBr1 Br 0.5 0.5 0.5 0.5\nF1 F 0.5 0.6 0.5 .1")
+    return [CIF, mixed, written("cif", False), written("cif", True)]
 
 
 def poscar() -> list[bytes]:
@@ -108,7 +109,7 @@ def extxyz() -> list[bytes]:
 
 
 def pymatgen_json() -> list[bytes]:
-    """Structures as pymatgen writes them: one, a list of entries, a table."""
+    """Structures as pymatgen writes them: one, a list of entries, a table, one disordered."""
     entries = []
     for crystal in corpus():
         sites = [
@@ -132,7 +133,9 @@ def pymatgen_json() -> list[bytes]:
         )
     listed = [{"material_id": f"m{i}", "structure": e, "gap": i} for i, e in enumerate(entries)]
     split = {"index": [0], "columns": ["structure", "y"], "data": [[entries[0], 1.5]]}
-    return [json.dumps(value).encode() for value in (entries[0], listed, split)]
+    mixed = json.loads(json.dumps(entries[1]))
+    mixed["sites"][0]["species"] = [{"element": "Li", "occu": 0.5}, {"element": "Na", "occu": 0.2}]
+    return [json.dumps(value).encode() for value in (entries[0], listed, split, mixed)]
 
 
 def store() -> list[bytes]:

@@ -48,6 +48,10 @@ def sound(result: ReadResult | None) -> None:
             raise Surprise(f"a crystal that is none: {crystal.id}")
 
 
+DISORDERED = (".cif", ".json")
+"""Formats of which orderings are drawn."""
+
+
 def reading(suffix: str) -> Callable[[Path], Check]:
     """Read a file of a format."""
 
@@ -57,6 +61,8 @@ def reading(suffix: str) -> Callable[[Path], Check]:
         def check(data: bytes) -> None:
             path.write_bytes(data)
             sound(allowed(lambda: read_crystals(path)))
+            if suffix in DISORDERED:
+                sound(allowed(lambda: read_crystals(path, ordering=0)))
 
         return check
 

@@ -32,7 +32,7 @@ def build_crystal(record: Record, source: str) -> Crystal:
     if cell.size != 9:
         raise Refused("cell", f"the cell has {cell.size} numbers instead of 9")
     cell = cell.reshape(3, 3)
-    inverse, spacing = _check_cell(cell, len(numbers))
+    inverse, spacing = check_cell(cell, len(numbers))
     if not all(record.pbc):
         flags = " ".join("T" if flag else "F" for flag in record.pbc)
         raise Refused(
@@ -109,7 +109,7 @@ def plane_spacing(cell: FloatArray) -> tuple[FloatArray, float, FloatArray]:
     return np.array(spacing), volume, np.array(normals)
 
 
-def _check_cell(cell: FloatArray, n_atoms: int) -> tuple[FloatArray, FloatArray]:
+def check_cell(cell: FloatArray, n_atoms: int) -> tuple[FloatArray, FloatArray]:
     """Refuse impossible cells; return the inverse and the lattice plane spacings in Å."""
     if not np.isfinite(cell).all():
         raise Refused("cell", "the cell has a number that is nan or infinite")

@@ -16,7 +16,12 @@ import numpy.typing as npt
 
 from atomprint.ground.elements import covalent_radius
 from atomprint.structures.crystal import FloatArray
-from atomprint.structures.reading.checks import close_pairs, plane_spacing
+from atomprint.structures.reading.checks import (
+    MAX_ATOMS,
+    check_cell,
+    close_pairs,
+    plane_spacing,
+)
 from atomprint.structures.reading.result import Refused
 
 IntArray = npt.NDArray[np.int64]
@@ -28,7 +33,7 @@ SAME_POSITION = 0.1
 CONTACTS = (0.75, 0.6, 0.45)
 """Least distances as fractions of the sum of covalent radii; the next where nothing else fits."""
 _TRIES = 40
-_MOST_PARTIAL = 3000
+_MOST_PARTIAL, _MOST_PAIRS = 3000, 3e7
 _TOLERANCE, _SMALL = 0.05, 48
 """While an element's number is off by more than this part the cell is doubled, up to so many
 positions."""
@@ -75,8 +80,16 @@ def draw(
     Raises
     ------
     Refused
-        If a position is filled more than once, or no arrangement without overlaps was found.
+        If anything is no number, a position is filled more than once, or no arrangement without
+        overlaps was found.
     """
+    check_cell(cell, 1)
+    if not (np.isfinite(frac).all() and np.abs(frac).max() < 1e6):
+        raise Refused("coordinates", "a site has a coordinate that is nan, infinite or huge")
+    if not (np.isfinite(occupancy).all() and occupancy.min() >= 0):
+        raise Refused("disorder", "a site has an occupancy that is negative or no number")
+    if len(frac) > MAX_ATOMS:
+        raise Refused("size", f"has {len(frac):,} places for atoms, more than {MAX_ATOMS:,}")
     place = _positions(frac, cell)
     filled = np.bincount(place, occupancy)
     if filled.max() > 2 - FULL:
@@ -176,10 +189,19 @@ def _positions(frac: FloatArray, cell: FloatArray) -> IntArray:
     """Number of the position of each row; rows that are very near share one."""
     spacing, _, _ = plane_spacing(cell)
     first, second, _ = close_pairs(frac, cell, spacing, SAME_POSITION)
-    place = np.arange(len(frac))
-    for i, j in sorted(zip(first.tolist(), second.tolist(), strict=True)):
-        place[place == place[max(i, j)]] = place[min(i, j)]
-    return np.unique(place, return_inverse=True)[1].astype(np.int64)
+    place = list(range(len(frac)))
+
+    def root(row: int) -> int:
+        while place[row] != row:
+            place[row] = place[place[row]]
+            row = place[row]
+        return row
+
+    for i, j in zip(first.tolist(), second.tolist(), strict=True):
+        one, other = sorted((root(i), root(j)))
+        place[other] = one
+    found = np.array([root(row) for row in range(len(frac))])
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
 def _folded(frac: FloatArray, numbers: IntArray, occupancy: FloatArray, place: IntArray) -> _Sites:
@@ -260,26 +282,31 @@ def _rounded(amounts: FloatArray, total: int, rng: np.random.Generator) -> IntAr
 def _conflicts(sites: _Sites, cell: FloatArray, contact: float) -> list[Sequence[int] | None]:
     """For each partial row the other partial rows that exclude it; None beside a certain atom.
 
-    Rows of one position exclude each other, as all that are near do.
+    Elements of one position are not among them.
     """
+    from atomprint.structures.search import search  # compiled: only who draws waits for it
+
     radii, partial = covalent_radius[sites.numbers], sites.partial
-    spacing, _, _ = plane_spacing(cell)
     reach = 2 * contact * float(radii.max())
-    first, second, distance = close_pairs(sites.frac, cell, spacing, reach)
+    n, volume = len(sites.frac), abs(float(np.linalg.det(cell)))
+    if n * n * 4.19 * reach**3 / volume > _MOST_PAIRS:
+        raise Refused("size", f"has {n:,} places for atoms in {volume:,.0f} Å³, too many to draw")
+    edges = search(sites.frac @ cell, cell[None], np.array([0, n]), reach, with_shifts=False)
+    first = np.repeat(np.arange(n), np.diff(edges.first))
+    second = edges.neighbor_index
+    distance = np.linalg.norm(edges.vectors, axis=1)
     close = (first != second) & (distance < contact * (radii[first] + radii[second]))
-    where = np.full(len(sites.frac), -1)
+    where = np.full(n, -1)
     where[partial] = np.arange(len(partial))
     found: list[list[int] | None] = [[] for _ in partial]
-    for i, j in zip(first[close].tolist(), second[close].tolist(), strict=True):
-        for one, other in ((i, j), (j, i)):
-            at = where[one]
-            if at < 0:
-                continue
-            listed = found[at]
-            if where[other] < 0:
-                found[at] = None
-            elif listed is not None:
-                listed.append(int(where[other]))
+    for one, other in zip(where[first[close]], where[second[close]], strict=True):
+        if one < 0:
+            continue
+        listed = found[one]
+        if other < 0:
+            found[one] = None
+        elif listed is not None:
+            listed.append(int(other))
     return list(found)
 
 
@@ -296,13 +323,15 @@ def _arranged(
     keys = np.log(rng.random(len(partial))) / np.maximum(sites.occupancy[partial], 1e-6)
     left = dict(quota)
     blocked = np.array([others is None for others in apart], dtype=np.bool_)
+    full: set[int] = set()
     taken: list[int] = []
     for at in np.argsort(-keys, kind="stable").tolist():
         row = int(partial[at])
-        key = (int(group[at]), int(sites.numbers[row]))
-        if blocked[at] or left[key] == 0:
+        key, place = (int(group[at]), int(sites.numbers[row])), int(sites.place[row])
+        if blocked[at] or left[key] == 0 or place in full:
             continue
         left[key] -= 1
+        full.add(place)
         taken.append(row)
         blocked[list(apart[at] or ())] = True
     return np.array(taken, dtype=np.int64)
