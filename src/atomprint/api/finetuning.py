@@ -7,7 +7,7 @@ from typing import Literal
 
 from atomprint.api.inputs import Data, PathInput, Progress, read_data
 from atomprint.data.splits import split
-from atomprint.evaluation.labels import describe_targets
+from atomprint.evaluation.labels import describe_targets, with_logarithms
 from atomprint.evaluation.twin import Outcome, run_twins, split_labelled
 from atomprint.heads.model import ModelSettings
 from atomprint.heads.target import Target
@@ -45,7 +45,7 @@ def finetune(
     data
         Crystals with labels, or where to read them from.
     target
-        Name of the label, or of several at once.
+        Name of the label, or of several at once; ``log10(NAME)`` learns the logarithm of one.
     out
         Run folder to write.
     labels
@@ -70,7 +70,7 @@ def finetune(
         See the module.
     """
     pretrained = load_model(Path(source))[0] if source is not None else None
-    result = read_data(data, labels, strict, progress)
+    result = with_logarithms(target, read_data(data, labels, strict, progress))
     targets = describe_targets(target, result, task)
     labelled = [c for c in result.crystals if any(t.name in c.labels for t in targets)]
     parts = split_for_test(labelled, test, seed)

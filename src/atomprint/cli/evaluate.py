@@ -47,7 +47,8 @@ def evaluate(
         str | None, typer.Option(metavar="PATH", help="Or a labelled set of your own.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Label to predict, with --data.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="Label to predict, or log10(COLUMN), with --data."),
     ] = None,
     labels: Labels = None,
     classification: Annotated[

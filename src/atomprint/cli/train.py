@@ -178,7 +178,9 @@ def finetune(
     target: Annotated[
         list[str],
         typer.Option(
-            metavar="COLUMN", help="Label to learn; may be given again.", show_default=False
+            metavar="COLUMN",
+            help="Label to learn, or log10(COLUMN); may be given again.",
+            show_default=False,
         ),
     ],
     out: Annotated[

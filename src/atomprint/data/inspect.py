@@ -12,6 +12,9 @@ from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.elements import symbol_of
 from atomprint.structures.reading.files import PathInput
 
+WIDE = 1e4
+"""Labels above zero whose largest is more than so many times their smallest are wide."""
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -76,6 +79,7 @@ def inspect(
     elements = Counter(
         number for crystal in crystals for number in np.unique(crystal.numbers).tolist()
     )
+    found = {name: _label(name, unit, crystals) for name, unit in result.units.items()}
     return Inspection(
         read=len(crystals),
         skipped=result.n_skipped,
@@ -86,9 +90,19 @@ def inspect(
         kinds=result.counts(),
         elements={symbol_of(number): elements[number] for number in sorted(elements)},
         atoms=_atoms(crystals),
-        labels={name: _label(name, unit, crystals) for name, unit in result.units.items()},
-        notes=result.notes,
+        labels=found,
+        notes=[*result.notes, *_on_wide_labels(found)],
     )
+
+
+def _on_wide_labels(labels: dict[str, dict[str, Any]]) -> list[str]:
+    """What to do with labels over many orders of magnitude, of which means know the largest."""
+    return [
+        f"label {name!r} goes over {np.log10(label['max'] / label['min']):.0f} orders of "
+        f"magnitude; --target 'log10({name})' learns its logarithm"
+        for name, label in labels.items()
+        if label["min"] > 0 and label["max"] / label["min"] > WIDE
+    ]
 
 
 def _atoms(crystals: list[Crystal]) -> dict[str, float]:

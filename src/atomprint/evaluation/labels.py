@@ -1,7 +1,9 @@
 """From the name of a label to what a network is asked to predict."""
 
 import difflib
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -9,7 +11,40 @@ import numpy as np
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading import ReadResult
+from atomprint.structures.reading import Problem, ReadResult
+
+_LOGARITHM = re.compile(r"log10\((?P<label>.+)\)")
+
+
+def with_logarithms(
+    target: str | Sequence[str] | Sequence[Target], result: ReadResult
+) -> ReadResult:
+    """Add the labels ``log10(NAME)`` that are asked for, where ``NAME`` is a label.
+
+    Numbers that have no logarithm are problems of the result; their crystals stay, without the
+    label.
+    """
+    wanted = [target] if isinstance(target, str) else list(target)
+    crystals, units, problems = list(result.crystals), dict(result.units), list(result.problems)
+    for name in wanted:
+        match = _LOGARITHM.fullmatch(name) if isinstance(name, str) else None
+        if match is None or any(name in crystal.labels for crystal in crystals):
+            continue
+        base = match["label"]
+        for row, crystal in enumerate(crystals):
+            if base not in crystal.labels:
+                continue
+            values = np.asarray(crystal.labels[base], dtype=np.float64)
+            if not (values > 0).all():
+                reason = f"label {base!r} is {values.min():g}, which has no logarithm; left out"
+                problems.append(Problem(crystal.source, crystal.id, reason, "label"))
+                continue
+            logarithm = np.log10(values)
+            value = float(logarithm) if values.ndim == 0 else logarithm
+            crystals[row] = crystal.with_labels({**crystal.labels, str(name): value})
+        if base in units:
+            units[str(name)] = f"log10({units[base]})" if units[base] else ""
+    return replace(result, crystals=crystals, units=units, problems=problems)
 
 
 def describe_targets(
@@ -44,7 +79,10 @@ def describe_targets(
             described.append(item)
             continue
         if not isinstance(item, str) or item not in known:
-            close = difflib.get_close_matches(str(item), list(known), n=1)
+            match = _LOGARITHM.fullmatch(str(item))
+            if match is not None and match["label"] in known:
+                raise DataError(f"label {match['label']!r} is nowhere above zero: no logarithm")
+            close = difflib.get_close_matches(match["label"] if match else str(item), known, n=1)
             names = ", ".join(sorted(known)) or "none"
             hint = f"did you mean {close[0]!r}?" if close else f"labels found: {names}"
             raise UsageError(f"no crystal has a label {item!r}; {hint}")

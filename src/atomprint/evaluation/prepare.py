@@ -10,7 +10,7 @@ from pydantic import Field
 from atomprint.data.load import load_crystals
 from atomprint.evaluation.arms import Arm
 from atomprint.evaluation.evaluate import Evaluation
-from atomprint.evaluation.labels import describe_targets
+from atomprint.evaluation.labels import describe_targets, with_logarithms
 from atomprint.evaluation.leakage import find_leaks, summarize_leaks
 from atomprint.evaluation.networks import networks
 from atomprint.evaluation.protocols import Case, KFold, MatBench, Protocol, cases, valid_fraction
@@ -159,7 +159,7 @@ def _own(
 ) -> tuple[dict[str, Any], Sequence[Crystal], Target]:
     if target is None:
         raise UsageError("give --target COLUMN, the label to predict")
-    result = load_crystals(data, labels=labels)
+    result = with_logarithms(target, load_crystals(data, labels=labels))
     kind = "classification" if classification else "regression"
     wanted = describe_targets(target, result, kind)[0]
     if wanted.per != "crystal" or (wanted.size > 1 and not wanted.is_class):
