@@ -86,7 +86,11 @@ class Study:
 
     def numbers(self, part: str, wanted: int) -> dict[str, int]:
         """Number of labels that stands for ``wanted``, by set, in the order of the sets."""
-        near = g.labels_near(self.errors(part, SCRATCH), wanted)
+        # Some sets were measured with the wide network alone.
+        twins = {twin(arm) for arm in getattr(self, part)}
+        near = g.labels_near(
+            {key: mae for one in twins for key, mae in self.errors(part, one).items()}, wanted
+        )
         return {name: near[name] for name in SETS if name in near}
 
     def ratios(self, part: str, arm: str, wanted: int = HEADLINE) -> g.LogRatios:

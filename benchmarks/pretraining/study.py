@@ -36,6 +36,7 @@ from atomprint.training.predict import labels_of, predict
 from atomprint.training.pretrain import PretrainSettings, pretrain
 from atomprint.training.run import environment, hash_crystals
 
+NOW = "environment"
 RESULTS = Path(__file__).parents[1] / "results" / "pretraining"
 
 
@@ -185,7 +186,10 @@ def main() -> None:
                             },
                         }
                     )
-                    done["environment"] = {k: v for k, v in environment().items() if k != "command"}
+                    about = {k: v for k, v in environment().items() if k != "command"}
+                    before = done.get("environments", [done[NOW]] if NOW in done else [])
+                    done[NOW] = about
+                    done["environments"] = [*(one for one in before if one != about), about]
                     write_json(path, done)
                     print(variant, name, n, seed, error, flush=True)
 

@@ -67,9 +67,11 @@ def headline(study: Study) -> str:
     for name, n_labels in study.numbers("test", HEADLINE).items():
         if not any(name in found for found in ratios.values()):
             continue
-        mae = g.curve_means(g.curve(study.errors("test", SCRATCH), name))[n_labels]
+        # Not every set was measured with the narrow network.
+        mae = g.curve_means(g.curve(study.errors("test", SCRATCH), name)).get(n_labels)
         cells = [spread(ratios[arm][name]) if name in ratios[arm] else DASH for arm in arms]
-        rows.append([title(name), f"{n_labels:,}", f"{mae:.3g}", *cells])
+        words = DASH if mae is None else f"{mae:.3g}"
+        rows.append([title(name), f"{n_labels:,}", words, *cells])
     last = ["**geometric mean**", "", ""]
     for arm in arms:
         partial = len(ratios[arm]) < len(rows)
