@@ -58,6 +58,9 @@ def change(folder, **updates):
         (lambda f: (f / "model.json").write_text("{"), DataError, "not a readable model"),
         (lambda f: (f / "model.json").write_text("[]"), DataError, "not a readable model"),
         (lambda f: change(f, format=FORMAT + 1), DataError, "newer than this atomprint"),
+        # Python writes and reads Infinity, which no integer is.
+        (lambda f: change(f, format=float("inf")), DataError, "not a readable model"),
+        (lambda f: change(f, n_members=float("inf")), DataError, "not a readable model"),
         (lambda f: change(f, targets=[]), DataError, "weights cannot be read"),
         (lambda f: (f / "model.safetensors").unlink(), DataError, "weights cannot be read"),
         (lambda f: (f / "model.safetensors").write_bytes(b"x" * 9), DataError, "cannot be read"),

@@ -20,7 +20,7 @@ from atomprint.cli.output import (
     stdout_for_the_answer,
 )
 from atomprint.cli.progress import Bars
-from atomprint.ground.errors import DataError, UsageError
+from atomprint.ground.errors import UsageError
 
 __all__ = ["app"]
 
@@ -199,8 +199,6 @@ def stats(store: StorePath, json: Json = False) -> None:
         from atomprint.data.store.stats import store_stats
 
         opened = Store(store)
-        if not len(opened):
-            raise DataError(f"{store}: holds no crystal")
         found = store_stats(opened, bars.stage("count"))
     if json:
         provenance = [part.model_dump() for part in opened.provenance]

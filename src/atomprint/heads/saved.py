@@ -175,7 +175,7 @@ def _described(folder: Path) -> tuple[_Description, ModelInfo]:
         # Files of before 2026-12 do not say.
         n_members = int(described.get("n_members", 0))
         info = ModelInfo(described["made_by"], described["notes"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(
             f"{meta}: not a readable model description ({error}); copy it again"
         ) from None

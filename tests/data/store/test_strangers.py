@@ -24,6 +24,13 @@ def store(tmp_path):
     return tmp_path / "s"
 
 
+def test_a_store_without_crystals_has_no_statistics(tmp_path):
+    with StoreWriter(tmp_path / "s"):
+        pass
+    with pytest.raises(DataError, match="holds no crystal"):
+        store_stats(Store(tmp_path / "s"))
+
+
 def rewrite(store, change):
     """Change a shard's header, and give it the checksum of what it is then."""
     (file,) = shard_paths(store)

@@ -9,6 +9,7 @@ from atomprint.data.store.layout import DamagedShard
 from atomprint.data.store.packing import counts_of
 from atomprint.data.store.store import Store
 from atomprint.ground.elements import mass, symbols
+from atomprint.ground.errors import DataError
 
 _TO_G_PER_CM3 = 1.66053906660
 """Of u/Å³ (CODATA 2018)."""
@@ -51,10 +52,17 @@ def store_stats(store: Store, progress: Callable[[int, int], None] | None = None
     Parameters
     ----------
     store
-        With at least one crystal.
+        The store.
     progress
         Called with the number of shards done and of all shards.
+
+    Raises
+    ------
+    DataError
+        If it holds no crystal.
     """
+    if not len(store):
+        raise DataError(f"{store.path}: holds no crystal")
     masses = np.array(mass, np.float64)
     with_element = np.zeros(256, np.int64)
     densities = []
