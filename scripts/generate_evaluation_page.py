@@ -132,7 +132,18 @@ def page(results: dict[str, dict[str, Any]], published: dict[str, Any]) -> str:
             f"- `benchmarks/results/evaluation/{file}`, by `benchmarks/evaluation/matbench.py` on "
             f"{about['processor']}, torch {about['versions']['torch']}, commit {about['commit']}\n"
         )
+    pages = [f"`matbench-{one.name}.html`" for one in found if page_of(one.name).is_file()]
+    if pages:
+        parts.append(
+            f"\nBeside them {'lies' if len(pages) == 1 else 'lie'} {' and '.join(pages)}: every arm "
+            "and fold, errors by chemistry and by coverage, calibration, costs, settings.\n"
+        )
     return "".join(parts)
+
+
+def page_of(task: str) -> Path:
+    """Where the page of a task's whole evaluation is kept."""
+    return RESULTS / f"matbench-{task}.html"
 
 
 COLUMNS = (
