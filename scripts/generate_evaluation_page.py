@@ -134,9 +134,10 @@ def page(results: dict[str, dict[str, Any]], published: dict[str, Any]) -> str:
         )
     pages = [f"`matbench-{one.name}.html`" for one in found if page_of(one.name).is_file()]
     if pages:
+        lie = "lies" if len(pages) == 1 else "lie"
         parts.append(
-            f"\nBeside them {'lies' if len(pages) == 1 else 'lie'} {' and '.join(pages)}: every arm "
-            "and fold, errors by chemistry and by coverage, calibration, costs, settings.\n"
+            f"\nBeside them {lie} {' and '.join(pages)}: every arm and fold, errors by chemistry "
+            "and by coverage, calibration, costs, settings.\n"
         )
     return "".join(parts)
 
