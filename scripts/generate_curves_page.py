@@ -26,6 +26,7 @@ How error falls with the number of labels, for a pre-trained network, its from-s
 network, labels, seeds, steps and learning rates tried) and models that need no network.
 """
 KINDS = ("pretrained", "scratch", "baseline")
+ONE = "the pre-trained network"
 
 
 def page(results: dict[str, Any]) -> str:
@@ -41,6 +42,34 @@ def page(results: dict[str, Any]) -> str:
         parts.append(f"{set_sentence(curve['set'])}\n")
     parts.append(how(results))
     return "\n".join(parts)
+
+
+def renamed(results: dict[str, Any]) -> dict[str, Any]:
+    """Results with a plain name for the one pre-trained arm: that of its folder tells nothing."""
+    rows = [row for curve in results["curves"].values() for row in curve["rows"]]
+    names = {row["arm"] for row in rows if row["kind"] == "pretrained"}
+    if len(names) != 1:
+        return results
+    name = names.pop()
+    word = re.compile(rf"(?<![\w/]){re.escape(name)}(?![\w/-])")
+
+    def told(text: str) -> str:
+        found = word.sub(ONE, text)
+        return found[0].upper() + found[1:]
+
+    def arms(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row | {"arm": ONE if row["arm"] == name else row["arm"]} for row in rows]
+
+    curves = {
+        key: curve
+        | {
+            "verdict": [told(text) for text in curve["verdict"]],
+            "rows": arms(curve["rows"]),
+            "saved": arms(curve["saved"]),
+        }
+        for key, curve in results["curves"].items()
+    }
+    return results | {"curves": curves}
 
 
 def best_rows(curve: dict[str, Any]) -> dict[int, dict[str, dict[str, Any]]]:
@@ -200,7 +229,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.results.is_file():
         return 0
-    results = json.loads(arguments.results.read_text(encoding="utf-8"))
+    results = renamed(json.loads(arguments.results.read_text(encoding="utf-8")))
     files = stale(results, arguments.docs)
     for path, make in files.items():
         if arguments.check:

@@ -106,6 +106,21 @@ def test_the_page_says_what_the_results_hold(script, results):
     assert "Units that are not done yet: 1." in text
 
 
+def test_the_pre_trained_arm_has_a_plain_name(script, results):
+    (curve,) = results["curves"].values()
+    curve["verdict"] = ["run needs 40 labels; other runs and a/run-2 do not.", "Not run."]
+    (found,) = script.renamed(results)["curves"].values()
+    assert found["verdict"] == [
+        "The pre-trained network needs 40 labels; other runs and a/run-2 do not.",
+        "Not the pre-trained network.",
+    ]
+    assert {row["arm"] for row in found["rows"]} >= {script.ONE, "from scratch", "forest"}
+    assert [row["arm"] for row in found["saved"]] == [script.ONE]
+    # Of two, each keeps its name.
+    curve["rows"].append(curve["rows"][0] | {"arm": "other", "kind": "pretrained"})
+    assert script.renamed(results) == results
+
+
 def test_what_is_not_reached_is_said(script, results):
     (curve,) = results["curves"].values()
     nothing = {"value": None, "low": 50.0, "high": None}

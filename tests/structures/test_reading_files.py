@@ -349,3 +349,22 @@ def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.cif")
     with pytest.raises(UsageError, match="neither a file nor a folder"):
         read_crystals(tmp_path / "pipe.cif")
+
+
+@pytest.mark.parametrize("name", ["é.cif", "id_prop.csv"])
+def test_names_of_members_that_are_no_text(tmp_path, name):
+    """A zip says a member's name twice; where the second is no UTF-8, its library gives up."""
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("salt.cif", NACL_CIF)
+        archive.writestr(name, COPPER if name.endswith(".cif") else "salt,1\n")
+    data = bytearray(path.read_bytes())
+    at = data.index(name.encode())
+    data[at] = 0xFF
+    flags = at - 30 + 6
+    data[flags + 1] |= 8  # names are UTF-8
+    path.write_bytes(data)
+    result = read_crystals(path)
+    assert [c.id for c in result.crystals] == ["salt"]
+    assert [p.reason.partition(" (")[0] for p in result.problems] == ["cannot be read"]
+    assert "unexpected" not in result.problems[0].reason

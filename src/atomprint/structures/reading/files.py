@@ -49,8 +49,11 @@ _COMPRESSED: dict[str, Callable[[BinaryIO], BinaryIO]] = {
     ".bz2": lambda file: cast(BinaryIO, bz2.BZ2File(file)),
     ".xz": lambda file: cast(BinaryIO, lzma.LZMAFile(file)),  # noqa: SIM115
 }
-# What opening and decompressing broken files raises.
-BROKEN_FILE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
+# What opening and decompressing broken files raises; names of members may be no text.
+BROKEN_FILE = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
+    UnicodeDecodeError,
+)  # fmt: skip
 _TABLES = (".csv", ".tsv")  # read as crystals only where named: others in a folder are labels
 KNOWN = (
     "CIF, POSCAR, extended XYZ, pymatgen JSON, ASE db or LMDB, Parquet, Arrow, atompack, .tar and "
