@@ -8,9 +8,9 @@ the corpus have more. Here random ones are computed with the same settings and t
 and stress, one after the other in one fixed order, as many as the time allows. A calculation that
 has taken ``--limit`` processor seconds is stopped and counts with what it has taken, so that means
 are lower bounds; so are they because nothing is spin-polarised, and because crystals with elements
-that GPAW has no dataset of (most lanthanides) are left out. What fails is counted, with its time.
-Writes ``benchmarks/results/dft_corpus_cost.json`` after each crystal; stopped at any moment, the
-same command goes on.
+that GPAW has no dataset of (most lanthanides) are left out. What fails is kept, with its time, and
+is in no mean. Writes ``benchmarks/results/dft_corpus_cost.json`` after each crystal; stopped at any
+moment, the same command goes on.
 """
 
 import argparse

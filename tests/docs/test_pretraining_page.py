@@ -140,6 +140,31 @@ def test_labels_saved(script, whole):
     assert row(script.tables.labels_saved(whole), "**median of shares**")[3] == "**50 %**"
 
 
+def test_sets_that_only_the_wide_network_has_count_too(script, tmp_path):
+    """MOFs were measured with the default and its twin alone."""
+    recipe, narrow, wide = script.costs.RECIPE, ("band gap",), ("band gap", "MOF band gap")
+    later = arm(recipe, halves(0.5, wide))
+    for one in later["results"]:
+        if one["set"] == "MOF band gap":
+            one["weights"] = "0123"
+    later["environments"] = [ABOUT | {"processor": "an older one"}, ABOUT]
+    write(
+        tmp_path,
+        [
+            arm("scratch", halves(1.0, narrow)),
+            arm("scratch, wide, refit", halves(1.0, wide)),
+            later,
+        ],
+    )
+    study = script.Study.read(tmp_path)
+    found = row(script.tables.headline(study), "MOF band gap")
+    assert found[2] == "–"
+    assert found[-1].startswith("50.0 %")
+    (words,) = script.other_runs(study)
+    assert "MOF band gap was measured with a second pre-training run" in words
+    assert "a processor, an older one" in script.provenance([later])
+
+
 def test_dft_labels_of_the_corpus_are_a_lower_bound_beside_the_dearer_run(script, tmp_path):
     cheap, dear = (arm(script.costs.RECIPE, halves(0.5), 1000, part=p) for p in ("test", "dev"))
     dear["pretraining"]["cpu_seconds"] = 500.0
