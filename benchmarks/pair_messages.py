@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from atomprint.backbones import PaiNNSettings
-from atomprint.nn.pair_messages import PairList, pair_messages, plain_pair_messages
+from atomprint.nn.pair_bases import pair_bases
+from atomprint.nn.pair_messages import pair_messages, plain_pair_messages
+from atomprint.nn.radial import BesselBasis
 from atomprint.structures.graph import GraphBatch
 from atomprint.structures.reading import read_crystals
 from atomprint.training.checkpoint import write_json
@@ -55,19 +57,18 @@ def main() -> None:
     settings = PaiNNSettings(n_channels=N_CHANNELS)
     torch.manual_seed(0)
     n_basis = settings.n_radial + 1
+    radial = BesselBasis(settings.n_radial, settings.cutoff)
     times: dict[str, list[float]] = {"fused": [], "plain": []}
     sizes = []
     for batch in range(given.batches + 1):
         chosen = [rows[i] for i in order[batch * CRYSTALS : (batch + 1) * CRYSTALS]]
         graph = GraphBatch.from_crystals(chosen, settings.cutoff)
-        _, center, neighbor = graph.pairs
-        n, n_pairs = graph.n_atoms, len(center)
-        pairs = PairList(center, neighbor, n)
-        bases = (torch.randn(n_pairs, n_basis), torch.randn(n_pairs, 3, n_basis))
+        pairs, bases = pair_bases(graph, radial, settings.cutoff)
+        n, n_pairs = graph.n_atoms, len(bases)
         shapes = ((2 * N_CHANNELS, n_basis), (N_CHANNELS, n_basis))
         shapes += ((n, 3 * N_CHANNELS), (n, 3, N_CHANNELS))
         learned = [torch.randn(shape, requires_grad=True) for shape in shapes]
-        arguments = (pairs, *bases)
+        arguments = (pairs, bases)
         fused = milliseconds(pair_messages, arguments, learned)
         plain = milliseconds(plain_pair_messages, arguments, learned)
         if batch:  # The first call compiles.

@@ -99,10 +99,17 @@ def main() -> None:
     parser.add_argument("--max-atoms", type=int, default=20, help="of a crystal of the corpus")
     parser.add_argument("--pretraining-seed", type=int, default=0)
     parser.add_argument(
+        "--own-network",
+        action="store_true",
+        help="every seed has a pre-training run of its own, with that seed",
+    )
+    parser.add_argument(
         "--adapt", type=int, default=0, help="steps of adaptation to the labelled structures"
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if arguments.own_network and arguments.pretraining_seed:
+        parser.error("--own-network: give no --pretraining-seed, it is each unit's own seed")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     corpus: list[Crystal] = []
     rows: dict[str, list[Crystal]] = {}
@@ -128,6 +135,8 @@ def main() -> None:
         finished = {(r["set"], r["n_labels"], r["seed"]) for r in done["results"]}
         model, cost = None, {}
         for seed in arguments.seeds:
+            if arguments.own_network:
+                model = None
             for name in arguments.sets.split(","):
                 for n_labels in arguments.labels:
                     if name not in rows:
@@ -146,7 +155,7 @@ def main() -> None:
                             arm,
                             corpus,
                             arguments.steps,
-                            arguments.pretraining_seed,
+                            seed if arguments.own_network else arguments.pretraining_seed,
                             arguments.work,
                         )
                         # Of several networks of one arm the first; rows say whose they are.

@@ -86,6 +86,34 @@ def test_within_is_the_graph_of_the_smaller_cutoff():
         small.within(6.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_vectors_are_the_same_with_and_without_a_gradient(dtype):
+    """A compiled loop makes them where no gradient can be wanted, PyTorch where one can."""
+    graph = GraphBatch.from_crystals(toy_crystals(3), 5.0, dtype)
+    moved = graph.with_geometry(graph.positions + 0.1, graph.cells * 1.01)
+    for one in (graph, moved):
+        asked = one.with_geometry(one.positions.clone().requires_grad_())
+        assert asked.edge_vectors.requires_grad
+        assert asked.distances.requires_grad
+        assert not one.edge_vectors.requires_grad
+        for name in ("edge_vectors", "distances"):
+            plain, fast = getattr(asked, name).detach(), getattr(one, name)
+            assert fast.dtype == dtype
+            # Ten roundings of coordinates of about 10 Å.
+            limit = 100 * torch.finfo(dtype).eps
+            torch.testing.assert_close(fast, plain, rtol=0, atol=limit)
+    # Cells alone may ask for one, too.
+    strained = graph.with_geometry(graph.positions, graph.cells.clone().requires_grad_())
+    assert strained.distances.requires_grad
+
+
+def test_a_float_type_without_a_compiled_loop_is_served():
+    graph = GraphBatch.from_crystals(toy_crystals(3), 5.0)
+    half = graph.to(dtype=torch.bfloat16)
+    assert half.distances.dtype == torch.bfloat16
+    assert (half.distances.float() - graph.distances).abs().max() < 0.3
+
+
 def test_far_away_coordinates_cost_no_digits():
     crystal = toy_crystals(1)[0]
     far = crystal.with_geometry(crystal.positions + 4000 * crystal.cell.sum(0), crystal.cell)

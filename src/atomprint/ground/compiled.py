@@ -25,8 +25,8 @@ if sys.platform != "win32":
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SOURCES = (
-    "ground/vectors.py", "structures/search.py", "nn/pair_loops.py", "fingerprints/kernels/**/*.py",
-    "data/sources/generated/descent.py",
+    "ground/vectors.py", "structures/search.py", "structures/arrows.py",
+    "nn/*_loops.py", "fingerprints/kernels/**/*.py", "data/sources/generated/descent.py",
     "data/sources/packing.py",
 )  # fmt: skip
 _STAMP = _PACKAGE / "__pycache__" / "compiled.stamp"

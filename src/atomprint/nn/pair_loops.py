@@ -1,11 +1,12 @@
 """Compiled loops of :mod:`atomprint.nn.pair_messages`: filters are made in registers.
 
-Eight channels at a time. Filters of a pair, five numbers a channel, are sums over the radial basis
-that stay in registers, are multiplied by the neighbour's features and added up: nothing as large
-as pairs times channels is ever written to memory.
+Eight channels and two pairs at a time. Filters of a pair, five numbers a channel, are sums over the
+radial basis that stay in registers, serve both directions of the pair, are multiplied by the
+neighbour's features and added up: nothing as large as pairs times channels is ever written to
+memory. Pairs are taken in chunks whose bases stay in the cache while all channels have their turn.
 
-Backwards, a vector that is read from memory serves two radial functions: with one, processors wait
-for loads, of which they start no more than of multiply-adds.
+Threads share the channels, so that no two of them write to the same number and results do not
+depend on how many there are.
 """
 
 from typing import Any
@@ -15,64 +16,110 @@ import numpy as np
 from atomprint.ground.compiled import compiled
 from atomprint.ground.vectors import LANES, fma, load, spread, spread_from, store
 
+# Pairs whose bases, 272 bytes each with 17 functions in float32, stay in the nearest cache.
+_CHUNK = 64
+
+
+@compiled()
+def _two_filters(bases: Any, a: int, b: int, filters: Any, at: int, n_basis: int) -> Any:
+    """Filters of two pairs for the channels of a block: f1, f2 and the three of f3 for either.
+
+    ``a`` and ``b`` are where the pairs' bases begin, ``at`` where the block's filters do.
+    """
+    zero = spread(filters.dtype.type(0))
+    f1, f2, fx, fy, fz = zero, zero, zero, zero, zero
+    g1, g2, gx, gy, gz = zero, zero, zero, zero, zero
+    for k in range(n_basis):
+        w1 = load(filters, at + 3 * LANES * k)
+        w2 = load(filters, at + 3 * LANES * k + LANES)
+        w3 = load(filters, at + 3 * LANES * k + 2 * LANES)
+        r = spread_from(bases, a + 4 * k)
+        f1, f2 = fma(r, w1, f1), fma(r, w2, f2)
+        fx = fma(spread_from(bases, a + 4 * k + 1), w3, fx)
+        fy = fma(spread_from(bases, a + 4 * k + 2), w3, fy)
+        fz = fma(spread_from(bases, a + 4 * k + 3), w3, fz)
+        r = spread_from(bases, b + 4 * k)
+        g1, g2 = fma(r, w1, g1), fma(r, w2, g2)
+        gx = fma(spread_from(bases, b + 4 * k + 1), w3, gx)
+        gy = fma(spread_from(bases, b + 4 * k + 2), w3, gy)
+        gz = fma(spread_from(bases, b + 4 * k + 3), w3, gz)
+    return f1, f2, fx, fy, fz, g1, g2, gx, gy, gz
+
 
 @compiled()
 def add_messages(
     start: int,
     stop: int,
     first: Any,
-    neighbor: Any,
-    basis: Any,
-    along: Any,
-    scalar_filter: Any,
-    vector_filter: Any,
+    second: Any,
+    bases: Any,
+    filters: Any,
     context: Any,
     vectors: Any,
     to_scalars: Any,
     to_vectors: Any,
 ) -> None:
-    """Messages to the atoms ``start`` to ``stop - 1``, written to ``to_scalars, to_vectors``.
+    """Add the messages of channels ``8 start`` to ``8 stop - 1``, both ways of every pair.
 
     Parameters
     ----------
-    first, neighbor
-        Pairs of centre i are ``first[i]`` to ``first[i + 1]``; ``neighbor`` is each one's other
-        atom.
-    basis, along
-        ``(n_pairs, n_basis)`` and ``(n_pairs, 3, n_basis)``.
-    scalar_filter, vector_filter
-        ``(n_basis, 2 n)`` and ``(n_basis, n)``, n a multiple of 8.
+    first, second
+        Atoms of each pair, ``(n_pairs,)``; those of one atom with itself have one message.
+    bases
+        ``(n_pairs, n_basis, 4)``: radial functions, and times the direction from the first to the
+        second atom.
+    filters
+        ``(n / 8, n_basis, 3, 8)`` for n channels: those of scalars, of gates and of directions.
     context, vectors
         Of the atoms, ``(n_atoms, 3 n)`` and ``(n_atoms, 3, n)``.
     to_scalars, to_vectors
         ``(n_atoms, n)`` and ``(n_atoms, 3, n)``.
     """
-    n_basis, n = vector_filter.shape
-    zero = spread(vector_filter.dtype.type(0))
-    for i in range(start, stop):
-        for c in range(0, n, LANES):
-            s, x, y, z = zero, zero, zero, zero
-            for p in range(first[i], first[i + 1]):
-                f1, f2, fx, fy, fz = zero, zero, zero, zero, zero
-                for k in range(n_basis):
-                    b = spread(basis[p, k])
-                    f1 = fma(b, load(scalar_filter, 2 * n * k + c), f1)
-                    f2 = fma(b, load(scalar_filter, 2 * n * k + n + c), f2)
-                    w = load(vector_filter, n * k + c)
-                    fx = fma(spread(along[p, 0, k]), w, fx)
-                    fy = fma(spread(along[p, 1, k]), w, fy)
-                    fz = fma(spread(along[p, 2, k]), w, fz)
-                j = 3 * n * neighbor[p] + c
-                s = fma(f1, load(context, j), s)
-                gate = f2 * load(context, j + n)
-                third = load(context, j + 2 * n)
-                x = fma(gate, load(vectors, j), fma(fx, third, x))
-                y = fma(gate, load(vectors, j + n), fma(fy, third, y))
-                z = fma(gate, load(vectors, j + 2 * n), fma(fz, third, z))
-            store(to_scalars, n * i + c, s)
-            store(to_vectors, 3 * n * i + c, x)
-            store(to_vectors, 3 * n * i + n + c, y)
-            store(to_vectors, 3 * n * i + 2 * n + c, z)
+    n_pairs, n_basis, _ = bases.shape
+    n = to_scalars.shape[1]
+    zero = spread(filters.dtype.type(0))
+    row = 4 * n_basis
+    for chunk in range(0, n_pairs, _CHUNK):
+        end = min(chunk + _CHUNK, n_pairs)
+        for block in range(start, stop):
+            c = LANES * block
+            for u in range(chunk, end, 2):
+                # Of an odd number of pairs the last is its own partner, which is left out.
+                n_here = min(2, end - u)
+                f1, f2, fx, fy, fz, g1, g2, gx, gy, gz = _two_filters(
+                    bases, row * u, row * (u + n_here - 1), filters, 3 * c * n_basis, n_basis
+                )
+                for half in range(n_here):
+                    if half == 1:
+                        f1, f2, fx, fy, fz = g1, g2, gx, gy, gz
+                    i, j = first[u + half], second[u + half]
+                    at, to = 3 * n * j + c, 3 * n * i + c
+                    c1 = load(context, at)
+                    gate, c3 = f2 * load(context, at + n), load(context, at + 2 * n)
+                    x, y = load(to_vectors, to), load(to_vectors, to + n)
+                    z = load(to_vectors, to + 2 * n)
+                    x = fma(gate, load(vectors, at), fma(fx, c3, x))
+                    y = fma(gate, load(vectors, at + n), fma(fy, c3, y))
+                    z = fma(gate, load(vectors, at + 2 * n), fma(fz, c3, z))
+                    store(to_scalars, n * i + c, fma(f1, c1, load(to_scalars, n * i + c)))
+                    store(to_vectors, to, x)
+                    store(to_vectors, to + n, y)
+                    store(to_vectors, to + 2 * n, z)
+                    if i == j:
+                        continue
+                    # The other way the direction is the opposite one.
+                    at, to = to, at
+                    c1 = load(context, at)
+                    gate, c3 = f2 * load(context, at + n), zero - load(context, at + 2 * n)
+                    x, y = load(to_vectors, to), load(to_vectors, to + n)
+                    z = load(to_vectors, to + 2 * n)
+                    x = fma(gate, load(vectors, at), fma(fx, c3, x))
+                    y = fma(gate, load(vectors, at + n), fma(fy, c3, y))
+                    z = fma(gate, load(vectors, at + 2 * n), fma(fz, c3, z))
+                    store(to_scalars, n * j + c, fma(f1, c1, load(to_scalars, n * j + c)))
+                    store(to_vectors, to, x)
+                    store(to_vectors, to + n, y)
+                    store(to_vectors, to + 2 * n, z)
 
 
 @compiled()
@@ -80,103 +127,155 @@ def pull_messages(
     start: int,
     stop: int,
     first: Any,
-    order: Any,
-    center: Any,
-    basis: Any,
-    along: Any,
-    scalar_filter: Any,
-    vector_filter: Any,
+    second: Any,
+    bases: Any,
+    filters: Any,
     context: Any,
     vectors: Any,
     of_scalars: Any,
     of_vectors: Any,
     of_context: Any,
     of_neighbors: Any,
-    of_scalar_filter: Any,
-    of_vector_filter: Any,
+    of_filters: Any,
 ) -> None:
-    """Gradient of a loss by what :func:`add_messages` was given, for some neighbours.
+    """Gradient of a loss by what :func:`add_messages` was given, for the same channels.
 
     Parameters
     ----------
-    first, order, center
-        Pairs whose neighbour is atom j are ``order[first[j]]`` to ``order[first[j + 1] - 1]``;
-        ``center`` is each pair's other atom.
     of_scalars, of_vectors
         Gradient by the messages, ``(n_atoms, n)`` and ``(n_atoms, 3, n)``.
-    of_context, of_neighbors
-        Where the gradients by ``context`` and ``vectors`` of these atoms are written.
-    of_scalar_filter, of_vector_filter
-        Where the gradients by the filters are added.
+    of_context, of_neighbors, of_filters
+        Where the gradients by ``context``, ``vectors`` and ``filters`` are added.
     """
-    n_basis, n = vector_filter.shape
-    dtype = vector_filter.dtype
-    zero = spread(dtype.type(0))
-    # Radial functions in twos: of an odd number the last has a partner that nothing is done with.
-    even = n_basis + n_basis % 2
-    most = 0
-    for j in range(start, stop):
-        most = max(most, first[j + 1] - first[j])
-    # Of the pairs of one neighbour: four numbers for each radial function, and four vectors.
-    radial = np.zeros(4 * even * most, dtype)
-    gradients = np.empty(4 * LANES * most, dtype)
-    for j in range(start, stop):
-        n_pairs = first[j + 1] - first[j]
-        for q in range(n_pairs):
-            p = order[first[j] + q]
-            for k in range(n_basis):
-                at = 4 * (n_pairs * k + q)
-                radial[at] = basis[p, k]
-                radial[at + 1] = along[p, 0, k]
-                radial[at + 2] = along[p, 1, k]
-                radial[at + 3] = along[p, 2, k]
-        for c in range(0, n, LANES):
-            for q in range(n_pairs):
-                i = center[order[first[j] + q]]
-                at = 4 * LANES * q
-                store(gradients, at, load(of_scalars, n * i + c))
-                store(gradients, at + LANES, load(of_vectors, 3 * n * i + c))
-                store(gradients, at + 2 * LANES, load(of_vectors, 3 * n * i + n + c))
-                store(gradients, at + 3 * LANES, load(of_vectors, 3 * n * i + 2 * n + c))
-            at = 3 * n * j + c
-            c1, c2, c3 = load(context, at), load(context, at + n), load(context, at + 2 * n)
-            vx, vy, vz = load(vectors, at), load(vectors, at + n), load(vectors, at + 2 * n)
-            d1, d2, d3, ux, uy, uz = zero, zero, zero, zero, zero, zero
-            # What comes from the neighbour is the same for all of its pairs: gradients are summed
-            # over pairs with the basis alone and multiplied afterwards.
-            for k in range(0, even, 2):
-                s1, x2, y2, z2, s3 = zero, zero, zero, zero, zero
-                t1, xx, yy, zz, t3 = zero, zero, zero, zero, zero
-                one, two = 4 * n_pairs * k, 4 * n_pairs * (k + 1)
-                for q in range(n_pairs):
-                    g = 4 * LANES * q
-                    s, x = load(gradients, g), load(gradients, g + LANES)
-                    y, z = load(gradients, g + 2 * LANES), load(gradients, g + 3 * LANES)
-                    b = spread_from(radial, one + 4 * q)
-                    s1, x2, y2, z2 = fma(b, s, s1), fma(b, x, x2), fma(b, y, y2), fma(b, z, z2)
-                    b = spread_from(radial, two + 4 * q)
-                    t1, xx, yy, zz = fma(b, s, t1), fma(b, x, xx), fma(b, y, yy), fma(b, z, zz)
-                    s3 = fma(spread_from(radial, one + 4 * q + 1), x, s3)
-                    t3 = fma(spread_from(radial, two + 4 * q + 1), x, t3)
-                    s3 = fma(spread_from(radial, one + 4 * q + 2), y, s3)
-                    t3 = fma(spread_from(radial, two + 4 * q + 2), y, t3)
-                    s3 = fma(spread_from(radial, one + 4 * q + 3), z, s3)
-                    t3 = fma(spread_from(radial, two + 4 * q + 3), z, t3)
-                for half in range(min(2, n_basis - k)):
+    n_pairs, n_basis, _ = bases.shape
+    n = of_scalars.shape[1]
+    zero = spread(filters.dtype.type(0))
+    row = 4 * n_basis
+    for chunk in range(0, n_pairs, _CHUNK):
+        end = min(chunk + _CHUNK, n_pairs)
+        for block in range(start, stop):
+            c = LANES * block
+            for u in range(chunk, end, 2):
+                n_here = min(2, end - u)
+                a, b = row * u, row * (u + n_here - 1)
+                f1, f2, fx, fy, fz, g1, g2, gx, gy, gz = _two_filters(
+                    bases, a, b, filters, 3 * c * n_basis, n_basis
+                )
+                # Gradients by the filters of two pairs, p and q; of the last by itself q.
+                p1, p2, px, py, pz = zero, zero, zero, zero, zero
+                q1, q2, qx, qy, qz = zero, zero, zero, zero, zero
+                for half in range(n_here):
                     if half == 1:
-                        s1, x2, y2, z2, s3 = t1, xx, yy, zz, t3
-                    s2 = fma(vx, x2, fma(vy, y2, vz * z2))
-                    k1, k3 = 2 * n * (k + half) + c, n * (k + half) + c
-                    w1, w2 = load(scalar_filter, k1), load(scalar_filter, k1 + n)
-                    d1, d2 = fma(w1, s1, d1), fma(w2, s2, d2)
-                    d3 = fma(load(vector_filter, k3), s3, d3)
-                    ux, uy, uz = fma(w2, x2, ux), fma(w2, y2, uy), fma(w2, z2, uz)
-                    store(of_scalar_filter, k1, fma(c1, s1, load(of_scalar_filter, k1)))
-                    store(of_scalar_filter, k1 + n, fma(c2, s2, load(of_scalar_filter, k1 + n)))
-                    store(of_vector_filter, k3, fma(c3, s3, load(of_vector_filter, k3)))
-            store(of_context, at, d1)
-            store(of_context, at + n, d2)
-            store(of_context, at + 2 * n, d3)
-            store(of_neighbors, at, c2 * ux)
-            store(of_neighbors, at + n, c2 * uy)
-            store(of_neighbors, at + 2 * n, c2 * uz)
+                        f1, f2, fx, fy, fz = g1, g2, gx, gy, gz
+                        p1, p2, px, py, pz = q1, q2, qx, qy, qz
+                    i, j = first[u + half], second[u + half]
+                    at, by = 3 * n * j + c, 3 * n * i + c
+                    s, x = load(of_scalars, n * i + c), load(of_vectors, by)
+                    y, z = load(of_vectors, by + n), load(of_vectors, by + 2 * n)
+                    c1, c2, c3 = load(context, at), load(context, at + n), load(context, at + 2 * n)
+                    vx, vy, vz = load(vectors, at), load(vectors, at + n), load(vectors, at + 2 * n)
+                    t, gate = fma(x, vx, fma(y, vy, z * vz)), f2 * c2
+                    along = fma(fx, x, fma(fy, y, fz * z))
+                    q1, q2, qx, qy, qz = s * c1, t * c2, x * c3, y * c3, z * c3
+                    store(of_context, at, fma(f1, s, load(of_context, at)))
+                    store(of_context, at + n, fma(f2, t, load(of_context, at + n)))
+                    store(of_context, at + 2 * n, load(of_context, at + 2 * n) + along)
+                    store(of_neighbors, at, fma(gate, x, load(of_neighbors, at)))
+                    store(of_neighbors, at + n, fma(gate, y, load(of_neighbors, at + n)))
+                    store(of_neighbors, at + 2 * n, fma(gate, z, load(of_neighbors, at + 2 * n)))
+                    if i == j:
+                        continue
+                    at, by = by, at
+                    s, x = load(of_scalars, n * j + c), load(of_vectors, by)
+                    y, z = load(of_vectors, by + n), load(of_vectors, by + 2 * n)
+                    c1, c2 = load(context, at), load(context, at + n)
+                    c3 = zero - load(context, at + 2 * n)
+                    vx, vy, vz = load(vectors, at), load(vectors, at + n), load(vectors, at + 2 * n)
+                    t, gate = fma(x, vx, fma(y, vy, z * vz)), f2 * c2
+                    along = fma(fx, x, fma(fy, y, fz * z))
+                    q1, q2 = fma(s, c1, q1), fma(t, c2, q2)
+                    qx, qy, qz = fma(x, c3, qx), fma(y, c3, qy), fma(z, c3, qz)
+                    store(of_context, at, fma(f1, s, load(of_context, at)))
+                    store(of_context, at + n, fma(f2, t, load(of_context, at + n)))
+                    store(of_context, at + 2 * n, load(of_context, at + 2 * n) - along)
+                    store(of_neighbors, at, fma(gate, x, load(of_neighbors, at)))
+                    store(of_neighbors, at + n, fma(gate, y, load(of_neighbors, at + n)))
+                    store(of_neighbors, at + 2 * n, fma(gate, z, load(of_neighbors, at + 2 * n)))
+                at = 3 * c * n_basis
+                for k in range(n_basis):
+                    r, t = spread_from(bases, a + 4 * k), spread_from(bases, b + 4 * k)
+                    d1, d2 = load(of_filters, at), load(of_filters, at + LANES)
+                    d3 = load(of_filters, at + 2 * LANES)
+                    d1, d2 = fma(r, p1, fma(t, q1, d1)), fma(r, p2, fma(t, q2, d2))
+                    d3 = fma(spread_from(bases, a + 4 * k + 1), px, d3)
+                    d3 = fma(spread_from(bases, a + 4 * k + 2), py, d3)
+                    d3 = fma(spread_from(bases, a + 4 * k + 3), pz, d3)
+                    d3 = fma(spread_from(bases, b + 4 * k + 1), qx, d3)
+                    d3 = fma(spread_from(bases, b + 4 * k + 2), qy, d3)
+                    d3 = fma(spread_from(bases, b + 4 * k + 3), qz, d3)
+                    store(of_filters, at, d1)
+                    store(of_filters, at + LANES, d2)
+                    store(of_filters, at + 2 * LANES, d3)
+                    at += 3 * LANES
+
+
+@compiled()
+def fold_images(
+    center: Any, neighbor: Any, arrows: Any, distances: Any, cutoff: float, n_radial: int
+) -> Any:
+    """Pairs of atoms and their bases, summed over periodic images.
+
+    Parameters
+    ----------
+    center, neighbor
+        Atoms of each edge, ``(n_edges,)``, sorted by both; every edge has its mirror image.
+    arrows, distances
+        From the centre to the neighbour, ``(n_edges, 3)``, and their lengths, Å.
+    cutoff, n_radial
+        Of the Bessel functions.
+
+    Returns
+    -------
+    first, second, bases
+        Atoms of each pair, the first not above the second, and ``(n_pairs, n_radial + 1, 4)`` as in
+        :func:`add_messages`: Bessel functions times the cosine cutoff, and the cutoff alone.
+    """
+    n_pairs = 0
+    i, j = -1, -1
+    for e in range(len(center)):
+        if center[e] <= neighbor[e] and (center[e] != i or neighbor[e] != j):
+            i, j = center[e], neighbor[e]
+            n_pairs += 1
+    first, second = np.empty(n_pairs, center.dtype), np.empty(n_pairs, center.dtype)
+    bases = np.zeros((n_pairs, n_radial + 1, 4), arrows.dtype)
+    radial = np.empty(n_radial + 1)
+    size = np.sqrt(2 / cutoff)
+    p = -1
+    i, j = -1, -1
+    for e in range(len(center)):
+        if center[e] > neighbor[e]:
+            continue
+        if center[e] != i or neighbor[e] != j:
+            i, j = center[e], neighbor[e]
+            p += 1
+            first[p], second[p] = i, j
+        r = np.float64(distances[e])
+        if r >= cutoff:
+            continue
+        angle = np.pi * r / cutoff
+        cosine = np.cos(angle)
+        taper = 0.5 * (cosine + 1)
+        # sin(n a) = 2 cos(a) sin((n - 1) a) - sin((n - 2) a)
+        before, now = 0.0, np.sin(angle) * size * taper / r
+        for k in range(n_radial):
+            radial[k] = now
+            before, now = now, 2 * cosine * now - before
+        radial[n_radial] = taper
+        x, y, z = arrows[e, 0] / r, arrows[e, 1] / r, arrows[e, 2] / r
+        for k in range(n_radial + 1):
+            value = radial[k]
+            bases[p, k, 0] += value
+            bases[p, k, 1] += value * x
+            bases[p, k, 2] += value * y
+            bases[p, k, 3] += value * z
+    return first, second, bases

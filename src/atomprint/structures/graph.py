@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from atomprint.structures.arrows import find_arrows
 from atomprint.structures.crystal import Crystal, FloatArray
 from atomprint.structures.neighbors import Neighbors
 from atomprint.structures.search import search
@@ -121,6 +122,8 @@ class GraphBatch:
     @cached_property
     def edge_vectors(self) -> Tensor:
         """``R_neighbor + S @ A - R_center`` in Å, ``(n_edges, 3)``; differentiable."""
+        if self._arrows is not None:
+            return self._arrows[0]
         edge_cells = self.cells[self.crystal_index[self.center_index]]
         # Under autocast a network may ask first: its half precision is not for geometry.
         with torch.autocast(self.device.type, enabled=False):
@@ -130,8 +133,24 @@ class GraphBatch:
     @cached_property
     def distances(self) -> Tensor:
         """Lengths of the edge vectors in Å, ``(n_edges,)``; never zero."""
+        if self._arrows is not None:
+            return self._arrows[1]
         lengths: Tensor = torch.linalg.vector_norm(self.edge_vectors, dim=-1)
         return lengths
+
+    @cached_property
+    def _arrows(self) -> tuple[Tensor, Tensor] | None:
+        """Edge vectors and distances by a compiled loop, where nobody can want their gradient."""
+        geometry = (self.positions, self.cells, self.shifts)
+        if self.device.type != "cpu" or any(one.requires_grad for one in geometry):
+            return None
+        if {one.dtype for one in geometry} not in ({torch.float32}, {torch.float64}):
+            return None
+        arrows, lengths = torch.empty_like(self.shifts), self.shifts.new_empty(self.n_edges)
+        indices = (self.crystal_index, self.center_index, self.neighbor_index)
+        positions, cells, shifts, *places = (one.numpy() for one in (*geometry, *indices))
+        find_arrows(positions, cells, *places, shifts, arrows.numpy(), lengths.numpy())
+        return arrows, lengths
 
     @cached_property
     def volumes(self) -> Tensor:
@@ -166,14 +185,14 @@ class GraphBatch:
         keep = torch.nonzero(self.distances.detach() < cutoff).squeeze(-1)
         part = replace(
             self,
-            center_index=self.center_index[keep],
-            neighbor_index=self.neighbor_index[keep],
-            shifts=self.shifts[keep],
+            center_index=self.center_index.index_select(0, keep),
+            neighbor_index=self.neighbor_index.index_select(0, keep),
+            shifts=self.shifts.index_select(0, keep),
             cutoff=cutoff,
         )
         # The geometry is the same: hand the selected rows on instead of computing them again.
-        part.__dict__["edge_vectors"] = self.edge_vectors[keep]
-        part.__dict__["distances"] = self.distances[keep]
+        part.__dict__["edge_vectors"] = self.edge_vectors.index_select(0, keep)
+        part.__dict__["distances"] = self.distances.index_select(0, keep)
         return part
 
     def with_geometry(self, positions: Tensor, cells: Tensor | None = None) -> "GraphBatch":
@@ -187,7 +206,7 @@ class GraphBatch:
     def with_numbers(self, numbers: Tensor) -> "GraphBatch":
         """Return the same geometry with other elements."""
         other = replace(self, numbers=numbers)
-        for name in ("edge_vectors", "distances", "volumes", "pairs"):
+        for name in ("_arrows", "edge_vectors", "distances", "volumes", "pairs"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other
