@@ -235,6 +235,7 @@ def cost(study: Study) -> list[str]:
             "estimates of the ratio; they are no measurement of labelling this corpus. The first "
             "lines count a crystal's targets once. The last counts all that a run computes, anew "
             "in every step, and adds, on the left, pre-training on the DFT labels.",
+            costs.turns_words(study),
             costs.corpus_words(study),
         ]
     return parts

@@ -27,6 +27,12 @@ def times(value: float) -> str:
     return f"{round(value, 1 - math.floor(math.log10(value))):,.{digits}f}"
 
 
+def spanned(interval: g.Interval) -> str:
+    """A ratio with its interval."""
+    assert interval.low is not None and interval.high is not None
+    return f"{times(interval.value)} ({times(interval.low)} to {times(interval.high)})"
+
+
 def arms_table(study: Study) -> str:
     """Processor time of every pre-training run, cheapest first."""
     costs = {arm: file["pretraining"] for arm, file in study.arms.items() if "pretraining" in file}
@@ -144,6 +150,53 @@ def sampled_ratio(study: Study, arm: str) -> g.Interval | None:
         return None
     per = own["n_crystals"] / own["cpu_seconds"]
     return g.Interval(1 + per * label.value, 1 + per * label.low, 1 + per * label.high)
+
+
+def in_turns(study: Study) -> dict[str, g.Interval] | None:
+    """What labels and pre-training cost on one machine, with 95 % intervals over turns.
+
+    ``slower``: DFT there over DFT then; ``ms``: a step; ``ratio``: as :func:`whole_ratio`. A run's
+    validations count as whole steps, which they are not: they have no gradient.
+    """
+    own, found = study.arms.get(RECIPE, {}).get("pretraining"), study.one_machine
+    turns = [turn for turn in found.get("turns", ()) if turn["status"] == "ok"]
+    if not own or not study.dft or len(turns) < 5:
+        return None
+    names = ("label_cpu_seconds", "label_cpu_seconds_then", "step_ms")
+    numbers = np.array([[turn[name] for name in names] for turn in turns])
+    loop, n = own["settings"]["loop"], found["n_corpus"]
+    n_held_out = min(512, own["settings"]["valid_fraction"] * n)
+    n_steps = own["n_steps"] + 40 * math.ceil(n_held_out / loop["batch"]["max_crystals"])
+
+    def of(rows: Any) -> Any:
+        now, then, ms = rows.mean(axis=-2).T
+        label = study.dft["label_cpu_seconds"]["mean"] * now / then
+        return np.stack([now / then, ms, 1 + label * n / (1e-3 * ms * n_steps)])
+
+    drawn = np.random.default_rng(0).integers(len(turns), size=(2000, len(turns)))
+    low, high = np.quantile(of(numbers[drawn]), [0.025, 0.975], axis=1)
+    return {
+        name: g.Interval(float(value), float(low[k]), float(high[k]))
+        for k, (name, value) in enumerate(zip(("slower", "ms", "ratio"), of(numbers), strict=True))
+    }
+
+
+def turns_words(study: Study) -> str:
+    """The same in words; empty where it was not measured."""
+    found = in_turns(study)
+    if found is None:
+        return ""
+    n_turns = sum(turn["status"] == "ok" for turn in study.one_machine["turns"])
+    slower, ms, ratio = found["slower"], found["ms"], found["ratio"]
+    return (
+        f"**On one machine**: {n_turns} random labels of the embedded set were computed again, in "
+        f"turns with steps of the recipe's pre-training "
+        f"({study.one_machine['environment']['processor']}, other work beside; "
+        f"`benchmarks/pretraining/one_machine.py`). DFT took {spanned(slower)} times what it "
+        f"had taken where the set was made, a step {spanned(ms)} CPU ms; so labels and training "
+        f"take {spanned(ratio)} times the recipe's pre-training. What a whole run is said to "
+        "have taken above is of other commits and hours."
+    )
 
 
 def corpus_words(study: Study) -> str:
@@ -287,16 +340,28 @@ def goals(study: Study) -> str:
             1e2,
             1e3,
         ),
-        ("the same, of the recipe", whole_ratio(study, RECIPE), 1e2, 1e3),
+        (
+            "the same, of the recipe (labels of a faster machine)",
+            whole_ratio(study, RECIPE),
+            1e2,
+            1e3,
+        ),
     ):
         words = (f"{least:,.0f}", f"{aim:,.0f}")
         if ratio is None:
             rows.append(unmeasured(what, *words))
         else:
             rows.append(row(what, *words, times(ratio), ratio >= least, ratio >= aim))
+    turns = in_turns(study)
+    if turns:
+        one = turns["ratio"]
+        what = "the same, of the recipe, both on one machine in turns"
+        least, most = (one.low or 0.0) >= 1e2, (one.low or 0.0) >= 1e3
+        rows.append(row(what, "100", "1,000", spanned(one), least, most))
     sampled = sampled_ratio(study, RECIPE)
     if sampled and sampled.low and sampled.high:
         what = "the recipe, with DFT labels of a sample of its corpus"
-        found = f"{times(sampled.value)} ({times(sampled.low)} to {times(sampled.high)})"
-        rows.append(row(what, "100", "1,000", found, sampled.low >= 1e2, sampled.low >= 1e3))
+        rows.append(
+            row(what, "100", "1,000", spanned(sampled), sampled.low >= 1e2, sampled.low >= 1e3)
+        )
     return table(["", "at least", "aim", "found", ""], rows)

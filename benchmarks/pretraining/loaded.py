@@ -33,6 +33,8 @@ class Study:
         Cost of a label by density-functional theory (``dft_label_cost.json``).
     dft_corpus
         The same of random crystals of the corpus (``dft_corpus_cost.json``).
+    one_machine
+        Labels and steps of pre-training in turns (``one_machine_cost.json``).
     speed
         Speed of fingerprints (``fingerprints/speed.json``).
     """
@@ -42,6 +44,7 @@ class Study:
     targets: dict[str, Any] = field(default_factory=dict)
     dft: dict[str, Any] = field(default_factory=dict)
     dft_corpus: dict[str, Any] = field(default_factory=dict)
+    one_machine: dict[str, Any] = field(default_factory=dict)
     speed: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -63,6 +66,7 @@ class Study:
             one("pretraining/target_cost.json"),
             one("dft_label_cost.json"),
             one("dft_corpus_cost.json"),
+            one("one_machine_cost.json"),
             one("fingerprints/speed.json"),
         )
 

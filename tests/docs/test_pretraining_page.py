@@ -194,6 +194,35 @@ def test_dft_labels_of_the_corpus_are_a_lower_bound_beside_the_dearer_run(script
     assert script.costs.corpus_words(script.Study.read(tmp_path)) == ""
 
 
+def test_labels_and_steps_on_one_machine_are_a_ratio(script, tmp_path):
+    own = arm(script.costs.RECIPE, halves(0.5), 1000, n_steps=920)
+    own["pretraining"]["settings"] = SETTINGS | {"valid_fraction": 0.05}
+    # DFT takes twice what it took, with one crystal that failed and counts nowhere.
+    turns = [
+        {"status": status, "label_cpu_seconds": 2.0 * then, "label_cpu_seconds_then": then,
+         "step_ms": 100.0}
+        for then, status in [(1.0, "ok"), (2.0, "ok"), (3.0, "ok"), (4.0, "ok"), (5.0, "ok"),
+                             (1e6, "failed: x")]
+    ]  # fmt: skip
+    measured = {"turns": turns, "n_corpus": 1000, "environment": ABOUT}
+    write(tmp_path, [own], dft_label_cost=DFT, one_machine_cost=measured)
+    study = script.Study.read(tmp_path)
+    found = script.costs.in_turns(study)
+    assert found["slower"].value == pytest.approx(2.0)
+    assert found["ms"].value == pytest.approx(100.0)
+    # 50 crystals held out are two batches, forty times: 1,000 steps of 0.1 s beside 1,000 labels.
+    label = 2 * DFT["label_cpu_seconds"]["mean"]
+    assert found["ratio"].value == pytest.approx(1 + 1000 * label / (1000 * 0.1))
+    assert found["ratio"].low == pytest.approx(found["ratio"].high)
+    words, met = row(script.costs.goals(study), "the same, of the recipe, both")[-2:]
+    assert words.startswith(f"{script.costs.times(found['ratio'].value)} (")
+    assert met == ("met" if found["ratio"].low >= 100 else "**not met**")
+    assert "5 random labels" in script.costs.turns_words(study)
+    measured["turns"] = turns[:4]
+    write(tmp_path, [], one_machine_cost=measured)
+    assert script.costs.turns_words(script.Study.read(tmp_path)) == ""
+
+
 def test_what_was_not_reached_is_said_in_words(script):
     words, curve = script.tables.labels_words, {100: {}, 1000: {}}
     inf = float("inf")

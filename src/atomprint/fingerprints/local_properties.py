@@ -1,6 +1,6 @@
 """Properties of an atom's element, of its surroundings' elements, and how far the two differ."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field
@@ -11,6 +11,9 @@ from atomprint.fingerprints.channels import SHORT_NAMES, ChannelName, channel_ta
 from atomprint.fingerprints.cutoffs import cosine_cutoff
 from atomprint.ground import elements
 from atomprint.structures.graph import GraphBatch, sum_by_index
+
+if TYPE_CHECKING:
+    from atomprint.fingerprints.kernels.base import FusedKernel
 
 # What the atom itself weighs in its surroundings: a hundredth of a neighbour in contact. It keeps
 # an atom without neighbours smooth and finite, whose surroundings are itself.
@@ -86,6 +89,18 @@ class LocalProperties(Fingerprint):
             blocks += [f"near{width:g}", f"difference{width:g}"]
         self.name_columns(
             [f"local_properties.{name}.{block}" for block in blocks for name in names], "1"
+        )
+
+    def make_kernel(self) -> "FusedKernel":
+        """See :meth:`Fingerprint.make_kernel`."""
+        from atomprint.fingerprints.kernels.local_properties import LocalPropertiesKernel
+
+        return LocalPropertiesKernel(
+            self.table.double().cpu().numpy(),
+            self.radii.double().cpu().numpy(),
+            self.settings.widths,
+            self.cutoff,
+            _SELF_WEIGHT,
         )
 
     def per_atom(self, graph: GraphBatch) -> Tensor:
