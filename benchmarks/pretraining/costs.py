@@ -29,7 +29,8 @@ def times(value: float) -> str:
 
 def spanned(interval: g.Interval) -> str:
     """A ratio with its interval."""
-    assert interval.low is not None and interval.high is not None
+    assert interval.low is not None
+    assert interval.high is not None
     return f"{times(interval.value)} ({times(interval.low)} to {times(interval.high)})"
 
 
