@@ -26,7 +26,7 @@ if sys.platform != "win32":
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SOURCES = (
     "ground/vectors.py", "structures/search.py", "structures/arrows.py",
-    "nn/*_loops.py", "fingerprints/kernels/**/*.py", "data/sources/generated/descent.py",
+    "nn/*_loops.py", "fingerprints/kernels/**/*.py", "data/sources/generated/*.py",
     "data/sources/packing.py",
 )  # fmt: skip
 _STAMP = _PACKAGE / "__pycache__" / "compiled.stamp"

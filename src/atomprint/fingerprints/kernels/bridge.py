@@ -13,6 +13,10 @@ from atomprint.fingerprints.kernels.edges import EdgeBlock
 from atomprint.ground.elements import MAX_Z
 from atomprint.structures.graph import GraphBatch
 
+# Kernels pass over edges beyond their cutoff. Up to so many times the cutoff that is cheaper than a
+# list of its own for every fingerprint.
+_NOT_MUCH_MORE = 1.25
+
 
 def rows_of_graph(
     kernel: FusedKernel,
@@ -36,7 +40,8 @@ def rows_of_graph(
     reference
         The same rows in plain PyTorch.
     """
-    graph = graph.within(cutoff)
+    if graph.cutoff > _NOT_MUCH_MORE * cutoff:
+        graph = graph.within(cutoff)
     rows: Tensor = _Fused.apply(graph.edge_vectors, kernel, graph, reference)  # type: ignore[no-untyped-call]
     return rows
 
@@ -50,7 +55,10 @@ class _Fused(torch.autograd.Function):
         graph: GraphBatch,
         reference: Callable[[GraphBatch], Tensor],
     ) -> Tensor:
-        block = block_of_graph(graph, vectors)
+        # Fingerprints of one graph share it.
+        if "edge_block" not in graph.__dict__:
+            graph.__dict__["edge_block"] = block_of_graph(graph, vectors)
+        block: EdgeBlock = graph.__dict__["edge_block"]
         ctx.save_for_backward(vectors)
         ctx.kernel, ctx.block, ctx.graph, ctx.reference = kernel, block, graph, reference
         return torch.from_numpy(kernel.rows(block, torch.get_num_threads()))

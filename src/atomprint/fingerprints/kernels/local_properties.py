@@ -78,9 +78,11 @@ def _rows(
 ) -> None:
     """Rows of the centres from start to stop; the neighbour of an edge is ``elements[slot]``."""
     n_channels, n_widths = table.shape[1], len(widths)
-    sums = np.empty((n_widths, len(elements)))
+    sums = np.zeros((n_widths, len(elements)))
+    here = np.empty(len(elements), np.int64)
+    is_here = np.zeros(len(elements), np.bool_)
     for i in range(start, stop):
-        sums[:] = 0.0
+        n_here = 0
         radius = radii[numbers[i]]
         for e in range(first[i], first[i + 1]):
             x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
@@ -88,6 +90,10 @@ def _rows(
             if r >= cutoff:
                 continue
             slot = slots[e]
+            if not is_here[slot]:
+                is_here[slot] = True
+                here[n_here] = slot
+                n_here += 1
             beyond = max(0.0, r - radius - radii[elements[slot]])
             taper = 0.5 * (math.cos(math.pi / cutoff * r) + 1.0)
             for w in range(n_widths):
@@ -98,14 +104,17 @@ def _rows(
             out[i, c] = own[c]
         for w in range(n_widths):
             total = self_weight
-            for slot in range(len(elements)):
-                total += sums[w, slot]
+            for k in range(n_here):
+                total += sums[w, here[k]]
             for c in range(n_channels):
                 near, apart = self_weight * own[c], 0.0
-                for slot in range(len(elements)):
-                    there = table[elements[slot], c]
-                    near += sums[w, slot] * there
-                    apart += sums[w, slot] * abs(there - own[c])
+                for k in range(n_here):
+                    weight, there = sums[w, here[k]], table[elements[here[k]], c]
+                    near += weight * there
+                    apart += weight * abs(there - own[c])
                 at = n_channels * (1 + 2 * w) + c
                 out[i, at] = near / total
                 out[i, at + n_channels] = apart / total
+        for k in range(n_here):
+            is_here[here[k]] = False
+            sums[:, here[k]] = 0.0

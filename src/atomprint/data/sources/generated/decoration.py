@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import gcd
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .chemistry import Chemistry, chemical_class, softness, usual_coordination
 from .descent import BOND_VALENCE_B
@@ -45,6 +46,10 @@ _N_KINDS = {
     "hydride": {3: 0.8, 4: 0.2},
 }  # fmt: skip
 
+# Formula units of a cation beside the others, and their shares, summed up.
+_CATIONS = np.array([1, 2, 3, 4, 6])
+_CATIONS_UP_TO = np.cumsum([0.42, 0.32, 0.1, 0.12, 0.04])
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -81,6 +86,7 @@ class Decorator:
         self.element_count = {k: np.zeros(len(chemistry.symbols)) for k in ("metal", "ionic")}
         self.class_count: Counter[str] = Counter()
         self._next_group = 0
+        self._class_anions: dict[str, NDArray[np.bool_]] = {}
 
     def keep(self, symbols: set[str]) -> None:
         """Tell the decorator that a crystal of these elements entered the corpus."""
@@ -375,14 +381,21 @@ class Decorator:
             found.append(Candidate(draft, element, f"search:{group}", "search", self._next_group))
         return found
 
+    def _are_anions(self, kind: str) -> NDArray[np.bool_]:
+        """Which species are anions of a class."""
+        if kind not in self._class_anions:
+            species, symbols = self.chemistry.species, _CLASS_ANIONS[kind]
+            found = [s.symbol in symbols and s.charge < 0 for s in species]
+            self._class_anions[kind] = np.array(found)
+        return self._class_anions[kind]
+
     def _composition(self, kind: str) -> tuple[Ints, Ints] | None:
         """Charge-balanced species and their numbers in the cell."""
         chem, rng = self.chemistry, self.rng
         table = _N_KINDS[kind]
         n_kinds = int(rng.choice(list(table), p=list(table.values())))
         want = (self.appetite("ionic") * chem.share["ionic"])[chem.species_element]
-        anion = np.array([s.symbol in _CLASS_ANIONS[kind] and s.charge < 0 for s in chem.species])
-        weight = want * anion
+        weight = want * self._are_anions(kind)
         anions = [int(rng.choice(len(weight), p=weight / weight.sum()))]
         if n_kinds > 3 and rng.random() < 0.12:
             other = want * (chem.species_charge < 0) * ~np.isin(np.arange(len(want)), anions)
@@ -392,7 +405,8 @@ class Decorator:
             weight = want * chem.frequency * (chem.species_charge > 0)
             chi = chem.negativity[chem.species_element]
             weight = weight * (chi < chi[anions].min() - 0.2)
-            weight[np.isin(chem.species_element, chem.species_element[cations + anions])] = 0.0
+            for element in chem.species_element[cations + anions]:
+                weight[chem.species_element == element] = 0.0
             if kind != "oxide":
                 weight[chem.species_charge > 4] *= 0.2
             if kind == "halide":
@@ -406,9 +420,9 @@ class Decorator:
         balanced: list[Ints] = []
         for _ in range(60):
             counts = np.ones(len(species), dtype=int)
-            counts[:n] = rng.choice([1, 2, 3, 4, 6], size=n, p=[0.42, 0.32, 0.1, 0.12, 0.04])
+            counts[:n] = _CATIONS[np.searchsorted(_CATIONS_UP_TO, rng.random(n), side="right")]
             if len(anions) == 2:
-                counts[n + 1] = int(rng.choice([1, 2, 3]))
+                counts[n + 1] = 1 + int(rng.integers(3))
             rest = float((q * counts).sum() - q[n] * counts[n])
             x = -rest / q[n]
             if x < 1 or abs(x - round(x)) > 1e-6:

@@ -116,6 +116,79 @@ def _invert(m: Any, out: Any) -> None:
 
 
 @compiled()
+def find_pairs(frac: Any, cell: Any, reach: float) -> Any:
+    """All pairs within ``reach`` (Å): atoms ``i <= j``, lattice translations of j, distances."""
+    inverse = np.empty((3, 3))
+    _invert(cell, inverse)
+    n = np.empty(3, np.int64)
+    for k in range(3):
+        height = 1.0 / np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
+        # Differences are wrapped to half a lattice vector first, so few translations can matter.
+        n[k] = int(np.floor(reach / height + 0.5))
+    rows = np.empty((pairs_within(frac, cell, reach, n, True, np.empty((0, 6))), 6))
+    pairs_within(frac, cell, reach, n, False, rows)
+    first, second = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    shift, distance = np.empty((len(rows), 3)), np.empty(len(rows))
+    for p in range(len(rows)):
+        first[p], second[p] = int(rows[p, 0]), int(rows[p, 1])
+        for k in range(3):
+            shift[p, k] = rows[p, 2 + k]
+        distance[p] = rows[p, 5]
+    return first, second, shift, distance
+
+
+@compiled()
+def pairs_that_act(
+    frac: Any, cell: Any, reach: float, skin: float, charged: bool, charge: Any, radius: Any,
+    bond_r: Any, bond_c: Any, strength: Any,
+) -> Any:  # fmt: skip
+    """Pairs that act on each other within ``skin`` (Å) of where they are, for :func:`descend`.
+
+    Parameters
+    ----------
+    frac, cell
+        The crystal.
+    reach, skin
+        Å; how far to look, and how far what acts may come closer.
+    charged
+        Whether the atoms are ions.
+    charge, radius, bond_r, bond_c, strength
+        Of the atoms, see :class:`.relaxation.Draft`.
+
+    Returns
+    -------
+    first, second, shift, kind, a, core, usual
+        Atoms and lattice translation; BOND, LIKE or SOFT; R0 (O'Keeffe and Brese 1991, equation
+        3), product of charges or contact distance; Å of the hard cores' contact; valence of a
+        typical bond.
+    """
+    i, j, shift, distance = find_pairs(frac, cell, reach)
+    kind, a = np.empty(len(i), np.int64), np.empty(len(i))
+    core, usual = np.empty(len(i)), np.empty(len(i))
+    n = 0
+    for p in range(len(i)):
+        one, two = i[p], j[p]
+        contact = radius[one] + radius[two]
+        if not charged:
+            what, of, limit = SOFT, contact, contact + skin
+        else:
+            product = charge[one] * charge[two]
+            if product < 0:
+                root = np.sqrt(bond_c[one]) - np.sqrt(bond_c[two])
+                soft = bond_c[one] * bond_r[one] + bond_c[two] * bond_r[two]
+                of = bond_r[one] + bond_r[two] - bond_r[one] * bond_r[two] * root**2 / soft
+                what, limit = BOND, of + BOND_REACH + skin
+            else:
+                what, of, limit = LIKE, product, REPULSION_REACH + skin
+        if distance[p] < limit:
+            i[n], j[n], kind[n], a[n], core[n] = one, two, what, of, contact
+            shift[n] = shift[p]
+            usual[n] = max(strength[one], strength[two])
+            n += 1
+    return i[:n], j[:n], shift[:n], kind[:n], a[:n], core[:n], usual[:n]
+
+
+@compiled()
 def _slopes(
     vectors: Any, i: Any, j: Any, kind: Any, a: Any, core: Any, usual: Any, charge: Any,
     repulsion: float, evenness: float, r: Any, slope: Any, valence: Any, total: Any,

@@ -26,14 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .descent import (
-    BOND,
     BOND_REACH,
     BOND_VALENCE_B,
-    LIKE,
     REPULSION_REACH,
-    SOFT,
     descend,
-    pairs_within,
+    find_pairs,
+    pairs_that_act,
 )
 
 Floats = NDArray[np.float64]
@@ -77,17 +75,6 @@ class Draft:
         return float(abs(np.linalg.det(self.cell)))
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    i: Ints
-    j: Ints
-    shift: Floats
-    kind: Ints  # BOND, LIKE or SOFT
-    a: Floats  # R0 | product of charges | contact distance
-    core: Floats  # Å; hard-core contact distance
-    strength: Floats  # valence units; typical valence of the bond
-
-
 def periodic_pairs(cell: Floats, frac: Floats, reach: float) -> tuple[Ints, Ints, Floats, Floats]:
     """All pairs of atoms within ``reach`` (Å), each counted once.
 
@@ -100,56 +87,16 @@ def periodic_pairs(cell: Floats, frac: Floats, reach: float) -> tuple[Ints, Ints
     distance : (P,) array
         Å.
     """
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    # differences are wrapped to half a lattice vector first, so few translations can matter
-    n = np.floor(reach / heights + 0.5).astype(int)
     frac = np.ascontiguousarray(frac, dtype=np.float64)
     cell = np.ascontiguousarray(cell, dtype=np.float64)
-    found = np.empty((pairs_within(frac, cell, reach, n, True, _NOWHERE), 6))
-    pairs_within(frac, cell, reach, n, False, found)
-    i, j = found[:, 0].astype(np.int64), found[:, 1].astype(np.int64)
-    return i, j, found[:, 2:5].copy(), found[:, 5].copy()
-
-
-_NOWHERE = np.empty((0, 6))
+    found: tuple[Ints, Ints, Floats, Floats] = find_pairs(frac, cell, float(reach))
+    return found
 
 
 def bond_length_parameter(r_i: Floats, c_i: Floats, r_j: Floats, c_j: Floats) -> Floats:
     """R0 (Å) of a pair from sizes and softness, O'Keeffe and Brese 1991, equation 3."""
     root = np.sqrt(c_i) - np.sqrt(c_j)
     return np.asarray(r_i + r_j - r_i * r_j * root**2 / (c_i * r_i + c_j * r_j))
-
-
-def _pairs_of(draft: Draft) -> _Pairs:
-    charged = bool(np.any(draft.charge != 0))
-    reach = _SKIN + (REPULSION_REACH if charged else 2.0 * float(draft.radius.max()))
-    i, j, shift, distance = periodic_pairs(draft.cell, draft.frac, reach)
-    core = draft.radius[i] + draft.radius[j]
-    if charged:
-        product = draft.charge[i] * draft.charge[j]
-        r0 = bond_length_parameter(
-            draft.bond_r[i], draft.bond_c[i], draft.bond_r[j], draft.bond_c[j]
-        )
-        kind = np.where(product < 0, BOND, LIKE)
-        a = np.where(product < 0, r0, product)
-        keep = np.where(
-            product < 0,
-            distance < r0 + BOND_REACH + _SKIN,
-            distance < REPULSION_REACH + _SKIN,
-        )
-    else:
-        kind = np.full(len(i), SOFT)
-        a = core
-        keep = distance < core + _SKIN
-    return _Pairs(
-        i=i[keep],
-        j=j[keep],
-        shift=shift[keep],
-        kind=kind[keep],
-        a=a[keep],
-        core=core[keep],
-        strength=np.maximum(draft.strength[i], draft.strength[j])[keep],
-    )
 
 
 def bond_valence_sums(draft: Draft) -> Floats:
@@ -210,12 +157,14 @@ def _relaxed(
     cell = np.array(draft.cell, dtype=np.float64, order="C")
     v_atom, v_cell = np.zeros_like(frac), np.zeros((3, 3))
     state = np.array([0.08, 0.1, 0.0])  # time step, mixing, steps downhill
-    neutral = not np.any(draft.charge != 0)
+    charged = bool(np.any(draft.charge != 0))
+    given = (draft.charge, draft.radius, draft.bond_r, draft.bond_c, draft.strength)
+    of_atoms = [np.ascontiguousarray(values, dtype=np.float64) for values in given]
+    reach = _SKIN + (REPULSION_REACH if charged else 2.0 * float(draft.radius.max()))
     for step in range(0, n_steps, n_refresh):
-        pairs = _pairs_of(replace(draft, cell=cell, frac=frac))
+        pairs = pairs_that_act(frac, cell, reach, _SKIN, charged, *of_atoms)
         descend(
-            frac, cell, v_atom, v_cell, state, pairs.i, pairs.j, pairs.shift, pairs.kind, pairs.a,
-            pairs.core, pairs.strength, np.asarray(draft.charge, dtype=np.float64), repulsion,
-            evenness, move_cell, neutral, min(n_refresh, n_steps - step),
+            frac, cell, v_atom, v_cell, state, *pairs, of_atoms[0], repulsion, evenness, move_cell,
+            not charged, min(n_refresh, n_steps - step),
         )  # fmt: skip
     return replace(draft, cell=cell, frac=frac % 1.0)

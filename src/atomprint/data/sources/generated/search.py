@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from .orbits import fix, orbit_of
 from .relaxation import Floats, periodic_pairs
 
 # Space groups and their share: rough frequencies of inorganic crystals, from common knowledge.
@@ -72,32 +73,19 @@ def _random_cell(system: str, rng: np.random.Generator) -> Floats:
     return np.asarray(cell / abs(np.linalg.det(cell)) ** (1.0 / 3.0))
 
 
-def _orbit(point: Floats, rotations: Floats, translations: Floats) -> Floats:
-    images = (np.einsum("k,nkl->nl", point, rotations) + translations) % 1.0
-    gap = np.abs((images[:, None] - images[None] + 0.5) % 1.0 - 0.5).max(axis=2)
-    repeats = np.tril(gap < 1e-3, k=-1).any(axis=1)
-    return np.asarray(images[~repeats])
-
-
 def _special_point(
     rotations: Floats, translations: Floats, n_wanted: int, rng: np.random.Generator
 ) -> Floats | None:
     """Orbit of at most ``n_wanted`` points: project onto the fixed points of random operations."""
-    point = rng.random(3)
-    orbit = _orbit(point, rotations, translations)
+    point, fixed = rng.random(3), np.empty(3)
+    orbit: Floats = orbit_of(point, rotations, translations)
     for _ in range(6):
         if len(orbit) <= n_wanted:
             return orbit
         k = int(rng.integers(len(rotations)))
-        image = point @ rotations[k] + translations[k]
-        shift = np.round(image - point)
-        mean, step = np.zeros(3), point.copy()
-        for _ in range(6):  # the order of every crystallographic operation divides 12; 6 suffices
-            mean += step / 6.0
-            step = step @ rotations[k] + translations[k] - shift
-        if np.abs(step - point).max() < 1e-6:  # no translation left: a fixed point exists
-            point = mean
-            orbit = _orbit(point, rotations, translations)
+        if fix(point, rotations[k], translations[k], fixed):
+            point, fixed = fixed, point
+            orbit = orbit_of(point, rotations, translations)
     return orbit if len(orbit) <= n_wanted else None
 
 
