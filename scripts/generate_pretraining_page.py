@@ -291,8 +291,9 @@ def method(study: Study) -> list[str]:
     return [
         "## How it was measured",
         "Every arm has the same network, corpus, number of steps, batches and learning rate in "
-        "pre-training (unless its name says otherwise), and one pre-training run: seeds vary the "
-        "labels drawn, the new head and the order of batches in fine-tuning, not pre-training. "
+        "pre-training (unless its name says otherwise), and one pre-training run (but for the "
+        "recipe, see below): seeds vary the labels drawn, the new head and the order of batches in "
+        "fine-tuning. "
         "Fine-tuning and training from scratch have the same labels, steps and grid of learning "
         "rates for every arm; 15 % of the labels choose rate and step, and count as labels. The "
         "target is standardised; the error is the MAE on crystals that decided nothing.",
@@ -316,14 +317,26 @@ def method(study: Study) -> list[str]:
 
 
 def other_runs(study: Study) -> list[str]:
-    """Say which sets of the recipe are of another pre-training run than the first; none often."""
+    """Say which units of the recipe are of which pre-training run; nothing where there is one."""
     rows = study.test.get(RECIPE, {}).get("results", ())
-    later = sorted({row["set"] for row in rows if "weights" in row})
-    if not later or len(later) == len({row["set"] for row in rows}):
+    by_run: dict[str, dict[int, set[str]]] = {}
+    for row in rows:
+        sets = by_run.setdefault(row.get("weights", ""), {}).setdefault(row["seed"], set())
+        sets.add(row["set"])
+    if len(by_run) < 2:
         return []
+    runs = []
+    for weights, seeds in by_run.items():
+        name = f"`{weights}`" if weights else "the first, whose network was not kept"
+        units = [
+            f"seed {seed} of {sets.copy().pop() if len(sets) == 1 else f'{len(sets)} sets'}"
+            for seed, sets in sorted(seeds.items())
+        ]
+        runs.append(f"{name} ({', '.join(units)})")
     return [
-        f"Of the recipe, {' and '.join(later)} was measured with a second pre-training run, the "
-        "same settings and seed by later code; the first run's network was not kept."
+        f"The recipe was pre-trained {len(by_run)} times, with the same settings but for the seed "
+        "and by the code of the day, so that its spread over seeds is of pre-training, too. Runs, "
+        f"by the hash of their weights: {'; '.join(runs)}."
     ]
 
 

@@ -161,7 +161,13 @@ def test_sets_that_only_the_wide_network_has_count_too(script, tmp_path):
     assert found[2] == "–"
     assert found[-1].startswith("50.0 %")
     (words,) = script.other_runs(study)
-    assert "MOF band gap was measured with a second pre-training run" in words
+    assert "pre-trained 2 times" in words
+    assert "the first, whose network was not kept (seed 0 of band gap, seed 1 of band gap)" in words
+    assert "`0123` (seed 0 of MOF band gap, seed 1 of MOF band gap)" in words
+    for one in later["results"]:
+        one["weights"] = "0123"
+    write(tmp_path / "one run", [later])
+    assert script.other_runs(script.Study.read(tmp_path / "one run")) == []
     assert "a processor, an older one" in script.provenance([later])
 
 
