@@ -47,6 +47,24 @@ def _two_filters(bases: Any, a: int, b: int, filters: Any, at: int, n_basis: int
 
 
 @compiled()
+def _send(
+    i: int, j: int, n: int, c: int, f1: Any, f2: Any, fx: Any, fy: Any, fz: Any, context: Any,
+    vectors: Any, to_scalars: Any, to_vectors: Any,
+) -> None:  # fmt: skip
+    """Add the message of atom j to atom i, for the channels from ``c`` on."""
+    at, to = 3 * n * j + c, 3 * n * i + c
+    gate, c3 = f2 * load(context, at + n), load(context, at + 2 * n)
+    s = fma(f1, load(context, at), load(to_scalars, n * i + c))
+    x = fma(gate, load(vectors, at), fma(fx, c3, load(to_vectors, to)))
+    y = fma(gate, load(vectors, at + n), fma(fy, c3, load(to_vectors, to + n)))
+    z = fma(gate, load(vectors, at + 2 * n), fma(fz, c3, load(to_vectors, to + 2 * n)))
+    store(to_scalars, n * i + c, s)
+    store(to_vectors, to, x)
+    store(to_vectors, to + n, y)
+    store(to_vectors, to + 2 * n, z)
+
+
+@compiled()
 def add_messages(
     start: int,
     stop: int,
@@ -93,33 +111,35 @@ def add_messages(
                     if half == 1:
                         f1, f2, fx, fy, fz = g1, g2, gx, gy, gz
                     i, j = first[u + half], second[u + half]
-                    at, to = 3 * n * j + c, 3 * n * i + c
-                    c1 = load(context, at)
-                    gate, c3 = f2 * load(context, at + n), load(context, at + 2 * n)
-                    x, y = load(to_vectors, to), load(to_vectors, to + n)
-                    z = load(to_vectors, to + 2 * n)
-                    x = fma(gate, load(vectors, at), fma(fx, c3, x))
-                    y = fma(gate, load(vectors, at + n), fma(fy, c3, y))
-                    z = fma(gate, load(vectors, at + 2 * n), fma(fz, c3, z))
-                    store(to_scalars, n * i + c, fma(f1, c1, load(to_scalars, n * i + c)))
-                    store(to_vectors, to, x)
-                    store(to_vectors, to + n, y)
-                    store(to_vectors, to + 2 * n, z)
-                    if i == j:
-                        continue
-                    # The other way the direction is the opposite one.
-                    at, to = to, at
-                    c1 = load(context, at)
-                    gate, c3 = f2 * load(context, at + n), zero - load(context, at + 2 * n)
-                    x, y = load(to_vectors, to), load(to_vectors, to + n)
-                    z = load(to_vectors, to + 2 * n)
-                    x = fma(gate, load(vectors, at), fma(fx, c3, x))
-                    y = fma(gate, load(vectors, at + n), fma(fy, c3, y))
-                    z = fma(gate, load(vectors, at + 2 * n), fma(fz, c3, z))
-                    store(to_scalars, n * j + c, fma(f1, c1, load(to_scalars, n * j + c)))
-                    store(to_vectors, to, x)
-                    store(to_vectors, to + n, y)
-                    store(to_vectors, to + 2 * n, z)
+                    _send(i, j, n, c, f1, f2, fx, fy, fz, context, vectors, to_scalars, to_vectors)
+                    if i != j:
+                        # The other way the direction is the opposite one.
+                        fx, fy, fz = zero - fx, zero - fy, zero - fz
+                        _send(
+                            j, i, n, c, f1, f2, fx, fy, fz, context, vectors, to_scalars, to_vectors
+                        )
+
+
+@compiled()
+def _pull(
+    i: int, j: int, n: int, c: int, f1: Any, f2: Any, fx: Any, fy: Any, fz: Any, context: Any,
+    vectors: Any, of_scalars: Any, of_vectors: Any, of_context: Any, of_neighbors: Any,
+) -> Any:  # fmt: skip
+    """Gradients of the message of atom j to atom i: add those by j, return those by the filters."""
+    at, by = 3 * n * j + c, 3 * n * i + c
+    s, x = load(of_scalars, n * i + c), load(of_vectors, by)
+    y, z = load(of_vectors, by + n), load(of_vectors, by + 2 * n)
+    c1, c2, c3 = load(context, at), load(context, at + n), load(context, at + 2 * n)
+    vx, vy, vz = load(vectors, at), load(vectors, at + n), load(vectors, at + 2 * n)
+    t, gate = fma(x, vx, fma(y, vy, z * vz)), f2 * c2
+    along = fma(fx, x, fma(fy, y, fz * z))
+    store(of_context, at, fma(f1, s, load(of_context, at)))
+    store(of_context, at + n, fma(f2, t, load(of_context, at + n)))
+    store(of_context, at + 2 * n, load(of_context, at + 2 * n) + along)
+    store(of_neighbors, at, fma(gate, x, load(of_neighbors, at)))
+    store(of_neighbors, at + n, fma(gate, y, load(of_neighbors, at + n)))
+    store(of_neighbors, at + 2 * n, fma(gate, z, load(of_neighbors, at + 2 * n)))
+    return s * c1, t * c2, x * c3, y * c3, z * c3
 
 
 @compiled()
@@ -169,38 +189,18 @@ def pull_messages(
                         f1, f2, fx, fy, fz = g1, g2, gx, gy, gz
                         p1, p2, px, py, pz = q1, q2, qx, qy, qz
                     i, j = first[u + half], second[u + half]
-                    at, by = 3 * n * j + c, 3 * n * i + c
-                    s, x = load(of_scalars, n * i + c), load(of_vectors, by)
-                    y, z = load(of_vectors, by + n), load(of_vectors, by + 2 * n)
-                    c1, c2, c3 = load(context, at), load(context, at + n), load(context, at + 2 * n)
-                    vx, vy, vz = load(vectors, at), load(vectors, at + n), load(vectors, at + 2 * n)
-                    t, gate = fma(x, vx, fma(y, vy, z * vz)), f2 * c2
-                    along = fma(fx, x, fma(fy, y, fz * z))
-                    q1, q2, qx, qy, qz = s * c1, t * c2, x * c3, y * c3, z * c3
-                    store(of_context, at, fma(f1, s, load(of_context, at)))
-                    store(of_context, at + n, fma(f2, t, load(of_context, at + n)))
-                    store(of_context, at + 2 * n, load(of_context, at + 2 * n) + along)
-                    store(of_neighbors, at, fma(gate, x, load(of_neighbors, at)))
-                    store(of_neighbors, at + n, fma(gate, y, load(of_neighbors, at + n)))
-                    store(of_neighbors, at + 2 * n, fma(gate, z, load(of_neighbors, at + 2 * n)))
-                    if i == j:
-                        continue
-                    at, by = by, at
-                    s, x = load(of_scalars, n * j + c), load(of_vectors, by)
-                    y, z = load(of_vectors, by + n), load(of_vectors, by + 2 * n)
-                    c1, c2 = load(context, at), load(context, at + n)
-                    c3 = zero - load(context, at + 2 * n)
-                    vx, vy, vz = load(vectors, at), load(vectors, at + n), load(vectors, at + 2 * n)
-                    t, gate = fma(x, vx, fma(y, vy, z * vz)), f2 * c2
-                    along = fma(fx, x, fma(fy, y, fz * z))
-                    q1, q2 = fma(s, c1, q1), fma(t, c2, q2)
-                    qx, qy, qz = fma(x, c3, qx), fma(y, c3, qy), fma(z, c3, qz)
-                    store(of_context, at, fma(f1, s, load(of_context, at)))
-                    store(of_context, at + n, fma(f2, t, load(of_context, at + n)))
-                    store(of_context, at + 2 * n, load(of_context, at + 2 * n) - along)
-                    store(of_neighbors, at, fma(gate, x, load(of_neighbors, at)))
-                    store(of_neighbors, at + n, fma(gate, y, load(of_neighbors, at + n)))
-                    store(of_neighbors, at + 2 * n, fma(gate, z, load(of_neighbors, at + 2 * n)))
+                    q1, q2, qx, qy, qz = _pull(
+                        i, j, n, c, f1, f2, fx, fy, fz, context, vectors, of_scalars, of_vectors,
+                        of_context, of_neighbors,
+                    )  # fmt: skip
+                    if i != j:
+                        fx, fy, fz = zero - fx, zero - fy, zero - fz
+                        o1, o2, ox, oy, oz = _pull(
+                            j, i, n, c, f1, f2, fx, fy, fz, context, vectors, of_scalars,
+                            of_vectors, of_context, of_neighbors,
+                        )  # fmt: skip
+                        q1, q2 = q1 + o1, q2 + o2
+                        qx, qy, qz = qx - ox, qy - oy, qz - oz
                 at = 3 * c * n_basis
                 for k in range(n_basis):
                     r, t = spread_from(bases, a + 4 * k), spread_from(bases, b + 4 * k)
