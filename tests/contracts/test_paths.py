@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atomprint.fingerprints import EAD, SOAP
 from atomprint.fingerprints.kernels.bridge import block_of_graph
 from atomprint.ground import elements
 from atomprint.ground.errors import UsageError
@@ -71,14 +72,16 @@ def test_fused_rows_are_those_of_the_reference(member, dtype):
     assert columns_differ(found, wanted) < TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("more", [0.0, 0.7], ids=["own cutoff", "larger graph"])
 @pytest.mark.parametrize("member", MEMBERS)
-def test_fused_gradients_are_those_of_the_reference(member):
+def test_fused_gradients_are_those_of_the_reference(member, more):
     fingerprint = fused(member)
     if not fingerprint.kernel.has_gradient:
         pytest.skip("this kernel has no gradient")
     if any(p.requires_grad for p in fingerprint.parameters()):
         pytest.skip("learnable weights have the reference only")
-    graph = GraphBatch.from_crystals(crystals(fingerprint), fingerprint.cutoff, torch.float64)
+    reach = fingerprint.cutoff + more
+    graph = GraphBatch.from_crystals(crystals(fingerprint), reach, torch.float64)
     graph = graph.with_geometry(graph.positions.requires_grad_(), graph.cells.requires_grad_())
     inputs = [graph.positions, graph.cells]
     rows = fingerprint.reference(graph)
@@ -119,6 +122,26 @@ def test_kernels_leave_out_what_lies_beyond_their_cutoff(member, element):
         graph = GraphBatch.from_crystals(given, fingerprint.cutoff + more, torch.float64)
         rows.append(fingerprint.kernel.rows(block_of_graph(graph, graph.edge_vectors)))
     np.testing.assert_allclose(rows[1], rows[0], rtol=1e-9, atol=1e-12 * np.abs(rows[0]).max())
+
+
+@pytest.mark.parametrize("path", ["reference", "fused"])
+def test_a_graph_that_does_not_reach_so_far_is_refused(path):
+    fingerprint = MEMBERS["ead"].build()
+    fingerprint.path = path
+    graph = GraphBatch.from_crystals(crystals()[:2], fingerprint.cutoff - 0.5)
+    with pytest.raises(ValueError, match="build it at the largest cutoff"):
+        fingerprint(graph)
+
+
+def test_fingerprints_of_one_graph_share_its_edges_and_nothing_else():
+    graph = GraphBatch.from_crystals(crystals(), 6.0, torch.float64)
+    short, long = SOAP(cutoff=5.0, cutoff_function="cosine", channels=("one",)), EAD(cutoff=6.0)
+    alone = [one(replace(graph)) for one in (short, long)]
+    together = [one(graph) for one in (short, long, short)]
+    for found, wanted in zip(together, [*alone, alone[0]], strict=True):
+        assert torch.equal(found, wanted)
+    moved = graph.with_geometry(graph.positions * 1.01, graph.cells * 1.01)
+    assert not torch.equal(long(moved), alone[1])
 
 
 def test_a_path_that_cannot_be_taken_is_refused_with_the_reason():

@@ -40,8 +40,8 @@ def rows_of_graph(
     reference
         The same rows in plain PyTorch.
     """
-    if graph.cutoff > _NOT_MUCH_MORE * cutoff:
-        graph = graph.within(cutoff)
+    if not cutoff <= graph.cutoff <= _NOT_MUCH_MORE * cutoff:
+        graph = graph.within(cutoff)  # which refuses a graph that does not reach so far
     rows: Tensor = _Fused.apply(graph.edge_vectors, kernel, graph, reference)  # type: ignore[no-untyped-call]
     return rows
 
