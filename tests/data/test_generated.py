@@ -18,6 +18,7 @@ from atomprint.data.sources.generated import (
     generator,
     write_corpus,
 )
+from atomprint.data.sources.generated.orbits import fix, orbit_of
 from atomprint.data.sources.generated.relaxation import (
     Draft,
     bond_valence_sums,
@@ -224,6 +225,44 @@ def test_periodic_pairs_match_brute_force(reach):
         # each pair once here, twice there
         expected = np.sort(every[every < reach])
         np.testing.assert_allclose(np.sort(np.repeat(found, 2)), expected, atol=1e-10)
+
+
+# Of P2_1/m: a screw axis, an inversion and a mirror.
+ROTATIONS = np.array([np.diag(row) for row in ([1, 1, 1], [-1, 1, -1], [-1, -1, -1], [1, -1, 1])])
+ROTATIONS = ROTATIONS.astype(float)
+TRANSLATIONS = np.array([[0, 0, 0], [0, 0.5, 0], [0, 0, 0], [0, 0.5, 0]])
+
+
+@pytest.mark.parametrize(
+    ("point", "n_images"),
+    [
+        ([0.13, 0.41, 0.77], 4),
+        ([0.13, 0.25, 0.77], 2),  # on the mirror
+        ([0.5, 0.0, 0.5], 2),  # on an inversion centre
+        ([0.9996, 0.2503, 0.0], 2),  # within a thousandth of both, across the cell's border
+    ],
+)
+def test_orbits_have_every_image_once(point, n_images):
+    orbit = orbit_of(np.array(point), ROTATIONS, TRANSLATIONS)
+    assert len(orbit) == n_images
+    assert ((orbit >= 0) & (orbit < 1)).all()
+    every = (np.array(point) @ ROTATIONS + TRANSLATIONS) % 1.0
+    gaps = np.abs((every[:, None] - orbit + 0.5) % 1.0 - 0.5).max(axis=2)
+    assert (gaps.min(axis=1) < 1e-3).all()
+
+
+def test_points_are_brought_where_an_operation_leaves_them():
+    point, fixed = np.array([0.13, 0.41, 0.77]), np.empty(3)
+    for k, wanted in ((0, point), (2, [0.0, 0.5, 1.0]), (3, [0.13, 0.25, 0.77])):
+        assert fix(point, ROTATIONS[k], TRANSLATIONS[k], fixed)
+        np.testing.assert_allclose(fixed, wanted, atol=1e-12)
+    # A screw axis leaves no point.
+    assert not fix(point, ROTATIONS[1], TRANSLATIONS[1], fixed)
+    # A threefold axis whose three images are brought together by lattice translations.
+    threefold = np.array([[0.0, 1, 0], [-1, -1, 0], [0, 0, 1]])
+    assert fix(np.array([0.6, 0.3, 0.2]), threefold, np.zeros(3), fixed)
+    moved = fixed @ threefold - fixed
+    np.testing.assert_allclose(moved, np.round(moved), atol=1e-12)
 
 
 def test_relaxation_satisfies_bond_valences_and_keeps_symmetry():

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from atomprint.data.sources.contacts import pairs_within
 from atomprint.data.sources.derived.tables import Tables, Unsuited, can_take_up, states_of
 from atomprint.data.sources.generated.chemistry import ANION_CHARGE
-from atomprint.data.sources.generated.relaxation import bond_length_parameter
+from atomprint.data.sources.generated.descent import bond_length_parameter
 from atomprint.ground.elements import covalent_radius, symbols
 from atomprint.structures.crystal import Crystal
 

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from .descent import BOND_VALENCE_B
-from .relaxation import Floats, bond_length_parameter
+from .descent import BOND_VALENCE_B, bond_length_parameter
+from .relaxation import Floats
 
 # Percent of crystals that hold the element: Materials Project, cells of at most 40 atoms, rounded;
 # first the metals as `chemical_class` sees them, then everything else.

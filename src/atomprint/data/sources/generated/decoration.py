@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chemistry import Chemistry, chemical_class, softness, usual_coordination
-from .descent import BOND_VALENCE_B
+from .descent import BOND_VALENCE_B, bond_length_parameter
 from .prototypes import Prototype
 from .relaxation import (
     Draft,
     Floats,
     Ints,
-    bond_length_parameter,
     periodic_pairs,
 )
 from .search import random_crystal

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numba.extending import register_jitable
 
 from atomprint.ground.compiled import compiled
 
@@ -115,6 +116,16 @@ def _invert(m: Any, out: Any) -> None:
             out[i, j] = (m[a, c] * m[b, d] - m[a, d] * m[b, c]) / det
 
 
+@register_jitable  # type: ignore[untyped-decorator]
+def bond_length_parameter(r_i: Any, c_i: Any, r_j: Any, c_j: Any) -> Any:
+    """R0 (Å) of a pair from sizes and softness, O'Keeffe and Brese 1991, equation 3.
+
+    Of numbers in compiled loops, of numbers or arrays outside.
+    """
+    root = np.sqrt(c_i) - np.sqrt(c_j)
+    return r_i + r_j - r_i * r_j * root**2 / (c_i * r_i + c_j * r_j)
+
+
 @compiled()
 def find_pairs(frac: Any, cell: Any, reach: float) -> Any:
     """All pairs within ``reach`` (Å): atoms ``i <= j``, lattice translations of j, distances."""
@@ -158,9 +169,8 @@ def pairs_that_act(
     Returns
     -------
     first, second, shift, kind, a, core, usual
-        Atoms and lattice translation; BOND, LIKE or SOFT; R0 (O'Keeffe and Brese 1991, equation
-        3), product of charges or contact distance; Å of the hard cores' contact; valence of a
-        typical bond.
+        Atoms and lattice translation; BOND, LIKE or SOFT; R0, product of charges or contact
+        distance; Å of the hard cores' contact; valence of a typical bond.
     """
     i, j, shift, distance = find_pairs(frac, cell, reach)
     kind, a = np.empty(len(i), np.int64), np.empty(len(i))
@@ -174,9 +184,7 @@ def pairs_that_act(
         else:
             product = charge[one] * charge[two]
             if product < 0:
-                root = np.sqrt(bond_c[one]) - np.sqrt(bond_c[two])
-                soft = bond_c[one] * bond_r[one] + bond_c[two] * bond_r[two]
-                of = bond_r[one] + bond_r[two] - bond_r[one] * bond_r[two] * root**2 / soft
+                of = bond_length_parameter(bond_r[one], bond_c[one], bond_r[two], bond_c[two])
                 what, limit = BOND, of + BOND_REACH + skin
             else:
                 what, of, limit = LIKE, product, REPULSION_REACH + skin

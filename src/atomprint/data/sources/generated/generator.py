@@ -19,12 +19,11 @@ from atomprint.ground.errors import UsageError
 
 from .chemistry import CLASS_SHARE, Chemistry, chemical_class, load_chemistry
 from .decoration import Candidate, Decorator
-from .descent import BOND_VALENCE_B
+from .descent import BOND_VALENCE_B, bond_length_parameter
 from .prototypes import load_prototypes
 from .relaxation import (
     Draft,
     Ints,
-    bond_length_parameter,
     bond_valence_sums,
     periodic_pairs,
     relax,

@@ -29,6 +29,7 @@ from .descent import (
     BOND_REACH,
     BOND_VALENCE_B,
     REPULSION_REACH,
+    bond_length_parameter,
     descend,
     find_pairs,
     pairs_that_act,
@@ -91,12 +92,6 @@ def periodic_pairs(cell: Floats, frac: Floats, reach: float) -> tuple[Ints, Ints
     cell = np.ascontiguousarray(cell, dtype=np.float64)
     found: tuple[Ints, Ints, Floats, Floats] = find_pairs(frac, cell, float(reach))
     return found
-
-
-def bond_length_parameter(r_i: Floats, c_i: Floats, r_j: Floats, c_j: Floats) -> Floats:
-    """R0 (Å) of a pair from sizes and softness, O'Keeffe and Brese 1991, equation 3."""
-    root = np.sqrt(c_i) - np.sqrt(c_j)
-    return np.asarray(r_i + r_j - r_i * r_j * root**2 / (c_i * r_i + c_j * r_j))
 
 
 def bond_valence_sums(draft: Draft) -> Floats:
