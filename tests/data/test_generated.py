@@ -239,7 +239,8 @@ TRANSLATIONS = np.array([[0, 0, 0], [0, 0.5, 0], [0, 0, 0], [0, 0.5, 0]])
         ([0.13, 0.41, 0.77], 4),
         ([0.13, 0.25, 0.77], 2),  # on the mirror
         ([0.5, 0.0, 0.5], 2),  # on an inversion centre
-        ([0.9996, 0.2503, 0.0], 2),  # within a thousandth of both, across the cell's border
+        ([0.13, 0.2503, 0.77], 2),  # within a thousandth of it
+        ([0.9996, 0.0003, 0.0002], 2),  # and of a centre, across the cell's border
     ],
 )
 def test_orbits_have_every_image_once(point, n_images):

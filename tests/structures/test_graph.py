@@ -1,6 +1,7 @@
 """Neighbours and graphs: complete against brute force, and conventions as stated."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,16 @@ def test_vectors_are_the_same_with_and_without_a_gradient(dtype):
     # Cells alone may ask for one, too.
     strained = graph.with_geometry(graph.positions, graph.cells.clone().requires_grad_())
     assert strained.distances.requires_grad
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_distances_are_of_vectors_that_were_handed_over(gradient):
+    """As for second derivatives, where vectors have a gradient and positions are known no more."""
+    graph = GraphBatch.from_crystals(toy_crystals(1), 5.0, torch.float64)
+    other = replace(graph)
+    other.__dict__["edge_vectors"] = (2 * graph.edge_vectors).requires_grad_(gradient)
+    torch.testing.assert_close(other.distances.detach(), 2 * graph.distances)
+    assert other.distances.requires_grad == gradient
 
 
 def test_a_float_type_without_a_compiled_loop_is_served():

@@ -133,8 +133,8 @@ class GraphBatch:
     @cached_property
     def distances(self) -> Tensor:
         """Lengths of the edge vectors in Å, ``(n_edges,)``; never zero."""
-        # Vectors may have been handed over, with a gradient of their own.
-        if self._arrows is not None and not self.edge_vectors.requires_grad:
+        # Other vectors may have been handed over, with a gradient of their own.
+        if self._arrows is not None and self.edge_vectors is self._arrows[0]:
             return self._arrows[1]
         lengths: Tensor = torch.linalg.vector_norm(self.edge_vectors, dim=-1)
         return lengths
