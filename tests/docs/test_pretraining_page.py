@@ -21,13 +21,18 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("generate_pretraining_page", SCRIPT)
+def loaded(path):
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script():
+    return loaded(SCRIPT)
 
 
 def arm(name, errors, n_crystals=10_000, n_steps=5000, part="test"):
@@ -169,6 +174,17 @@ def test_sets_that_only_the_wide_network_has_count_too(script, tmp_path):
     write(tmp_path / "one run", [later])
     assert script.other_runs(script.Study.read(tmp_path / "one run")) == []
     assert "a processor, an older one" in script.provenance([later])
+
+
+def test_errors_beside_a_gain_are_of_the_seeds_that_both_have(script, tmp_path):
+    """README's table: the twin has a seed more, on which it does much better."""
+    one = ("band gap", 500, 0)
+    twin = arm("scratch, wide, refit", {one: 0.8, ("band gap", 500, 1): 0.1})
+    write(tmp_path, [twin, arm(script.costs.RECIPE, {one: 0.4})])
+    table = loaded(SCRIPT.with_name("generate_results_page.py")).recipe_table(
+        script.Study.read(tmp_path)
+    )
+    assert row(table, "band gap")[1:] == ["500", "1", "0.8", "0.4", "50.0 %"]
 
 
 def test_dft_labels_of_the_corpus_are_a_lower_bound_beside_the_dearer_run(script, tmp_path):
