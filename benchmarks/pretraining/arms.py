@@ -122,7 +122,8 @@ OTHER_WIDTH = ", wide"
 TODAY = ", refit"
 # What atomprint does by default: with elements' properties, wider, for longer, on cells of up to 30
 # atoms; and what it did before.
-RECIPE = "ead+soap+properties+denoising, wide, 15000 steps, up to 30 atoms" + TODAY
+RECIPE_ARM = "ead+soap+properties+denoising, wide"
+RECIPE = RECIPE_ARM + ", 15000 steps, up to 30 atoms" + TODAY
 BEFORE = DEFAULT + OTHER_WIDTH + ", 15000 steps, up to 30 atoms"
 RIVALS = [
     "denoising",

@@ -76,6 +76,57 @@ def known(folder: Path) -> dict[str, Any]:
     return cost | {"weights": sha256(folder / "model.safetensors")[:16]}
 
 
+def judge(
+    arm: str,
+    name: str,
+    pool: list[Crystal],
+    judged: list[Crystal],
+    n: int,
+    seed: int,
+    *,
+    model: Model | None = None,
+    adapt: int = 0,
+) -> tuple[dict[str, Any], FinetuneSettings]:
+    """One unit: a network, or none, fine-tuned on ``n`` labels of a set, and its error."""
+    tuning = FinetuneSettings()
+    loop = tuning.loop.model_copy(update={"seed": seed, "device": "cpu"})
+    more = AdaptSettings(n_steps=adapt if model is not None else 0)
+    tuning = tuning.model_copy(update={"loop": loop, "adapt": more})
+    started = time.process_time()
+    split = split_labelled(pool, judged, n, tuning.valid_fraction, seed)
+    result = finetune(
+        split.train,
+        split.valid,
+        [Target(name="y", unit=SETS[name].unit)],
+        PretrainSettings.model_validate(ARMS[arm]).model,
+        tuning,
+        model,
+    )
+    found = predict(result.model, split.test)["y"]
+    error = np.abs(found - labels_of(split.test, "y", "crystal")).mean()
+    row = {
+        "set": name,
+        "n_labels": n,
+        "seed": seed,
+        "mae": float(error),
+        "learning_rate": result.trials[result.chosen].learning_rate,
+        "n_test": len(judged),
+        "cpu_seconds": round(time.process_time() - started, 1),
+        # What each rate of the grid gave on the validation part.
+        "trials": {str(t.learning_rate): [round(t.valid_value, 5), t.step] for t in result.trials},
+    }
+    return row, tuning
+
+
+def keep(path: Path, done: dict[str, Any]) -> None:
+    """Write the units that are done, and where each lot of them was."""
+    about = {k: v for k, v in environment().items() if k != "command"}
+    before = done.get("environments", [done[NOW]] if NOW in done else [])
+    done[NOW] = about
+    done["environments"] = [*(one for one in before if one != about), about]
+    write_json(path, done)
+
+
 def _say(arm: str) -> Any:
     def say(step: int, total: int, numbers: dict[str, float]) -> None:
         if step % 1000 == 0:
@@ -160,47 +211,14 @@ def main() -> None:
                         )
                         # Of several networks of one arm the first; rows say whose they are.
                         done.setdefault("pretraining", cost)
-                    tuning = FinetuneSettings()
-                    loop = tuning.loop.model_copy(update={"seed": seed, "device": "cpu"})
-                    adapt = AdaptSettings(n_steps=arguments.adapt if model is not None else 0)
-                    tuning = tuning.model_copy(update={"loop": loop, "adapt": adapt})
-                    started = time.process_time()
-                    split = split_labelled(pool, judged, n, tuning.valid_fraction, seed)
-                    result = finetune(
-                        split.train,
-                        split.valid,
-                        [Target(name="y", unit=SETS[name].unit)],
-                        PretrainSettings.model_validate(ARMS[arm]).model,
-                        tuning,
-                        model,
-                    )
-                    found = predict(result.model, split.test)["y"]
-                    error = np.abs(found - labels_of(split.test, "y", "crystal")).mean()
-                    done["finetuning"] = tuning.model_dump(mode="json")
                     of = {} if model is None else {"weights": cost["weights"]}
-                    done["results"].append(
-                        of
-                        | {
-                            "set": name,
-                            "n_labels": n,
-                            "seed": seed,
-                            "mae": float(error),
-                            "learning_rate": result.trials[result.chosen].learning_rate,
-                            "n_test": len(judged),
-                            "cpu_seconds": round(time.process_time() - started, 1),
-                            # What each rate of the grid gave on the validation part.
-                            "trials": {
-                                str(t.learning_rate): [round(t.valid_value, 5), t.step]
-                                for t in result.trials
-                            },
-                        }
+                    row, tuning = judge(
+                        arm, name, pool, judged, n, seed, model=model, adapt=arguments.adapt
                     )
-                    about = {k: v for k, v in environment().items() if k != "command"}
-                    before = done.get("environments", [done[NOW]] if NOW in done else [])
-                    done[NOW] = about
-                    done["environments"] = [*(one for one in before if one != about), about]
-                    write_json(path, done)
-                    print(variant, name, n, seed, error, flush=True)
+                    done["finetuning"] = tuning.model_dump(mode="json")
+                    done["results"].append(of | row)
+                    keep(path, done)
+                    print(variant, name, n, seed, row["mae"], flush=True)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,18 @@ import pytest
 
 from atomprint.data.sources import GeneratedSettings
 from atomprint.data.sources.blocks import Block
+from atomprint.data.sources.generated import GeneratorSettings
 from atomprint.data.sources.generated import source as module
 from atomprint.ground.errors import UsageError
 from atomprint.structures.reading.result import Record
 from tests.toy import toy_crystals
 
 
-def toy_block(seed, max_atoms, number, size):
+def toy_block(source, number, size):
     """In place of the generator, which takes a while."""
-    crystals = toy_crystals(size, seed=100 * seed + number)
+    crystals = toy_crystals(size, seed=100 * source.seed + number)
     records = [
-        Record(c.numbers, c.cell, positions=c.positions, id=f"{seed}-{number * size + row}")
+        Record(c.numbers, c.cell, positions=c.positions, id=f"{source.seed}-{number * size + row}")
         for row, c in enumerate(crystals)
     ]
     return Block(records, {"implausible": 10 + number, "made before": 1})
@@ -50,15 +51,46 @@ def test_without_a_number_it_would_never_end(get, tmp_path):
 def test_a_block_depends_on_seed_and_number():
     pytest.importorskip("pymatgen")
     pytest.importorskip("smact")
-    one, again = (module.make_block(5, 12, 1, 4).records for _ in range(2))
+    source = GeneratedSettings(seed=5, max_atoms=12)
+    one, again = (module.make_block(source, 1, 4).records for _ in range(2))
     assert [record.id for record in one] == [f"gen-5-{row:07d}" for row in range(4, 8)]
     for first, second in zip(one, again, strict=True):
         np.testing.assert_array_equal(first.frac, second.frac)
         assert len(first.numbers) <= 12
-    other = module.make_block(5, 12, 2, 4).records
+    other = module.make_block(source, 2, 4).records
     assert any(len(a.numbers) != len(b.numbers) for a, b in zip(one, other, strict=True)) or any(
         (np.asarray(a.cell) != np.asarray(b.cell)).any() for a, b in zip(one, other, strict=True)
     )
+
+
+def test_shares_say_how_crystals_are_made(monkeypatch):
+    asked = []
+
+    def generate(settings, rejected):
+        asked.append(settings.route_share)
+        return iter(())
+
+    monkeypatch.setattr(module, "generate", generate)
+    module.make_block(GeneratedSettings(), 0, 1)
+    one = {"substitution": 0, "charge_balanced": 2, "ordered": 0, "intermetallic": 0}
+    module.make_block(GeneratedSettings(shares=one), 0, 1)
+    assert asked == [
+        GeneratorSettings().route_share,
+        # A share of 0 is left out: the generator would still draw of it now and then.
+        {"charge-balanced": 2, "search": GeneratorSettings().route_share["search"]},
+    ]
+    with pytest.raises(ValueError, match="all shares are 0"):
+        GeneratedSettings(shares=one | {"charge_balanced": 0, "search": 0})
+
+
+@pytest.mark.slow
+def test_a_route_alone_makes_its_own_kind():
+    pytest.importorskip("pymatgen")
+    pytest.importorskip("smact")
+    alone = dict.fromkeys(module.GeneratedShares.model_fields, 0.0) | {"intermetallic": 1.0}
+    made = module.make_block(GeneratedSettings(seed=5, max_atoms=12, shares=alone), 0, 20).records
+    # Metals and their neighbours in the table: no oxides, no halides.
+    assert not set(np.concatenate([record.numbers for record in made])) & {8, 9, 17, 35, 53}
 
 
 def test_substitution_probabilities_are_those_of_pymatgen():

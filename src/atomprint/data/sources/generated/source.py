@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from atomprint.data.sources.base import Card
 from atomprint.data.sources.blocks import Block, BlockSource
@@ -14,10 +14,44 @@ from atomprint.data.sources.generated.generator import (
     generate,
 )
 from atomprint.ground.errors import UsageError
+from atomprint.ground.settings import Settings
 from atomprint.structures.reading.result import Record
 
 BLOCK = 500
 """Crystals that are made together; no two of them are alike."""
+
+_SHARE = GeneratorSettings().route_share
+
+
+class GeneratedShares(Settings):
+    """Shares of how crystals are made; only their ratios count."""
+
+    substitution: float = Field(
+        _SHARE["substitution"], ge=0, description="elements of known compounds exchanged"
+    )
+    charge_balanced: float = Field(
+        _SHARE["charge-balanced"], ge=0, description="prototypes with ions of balanced charges"
+    )
+    ordered: float = Field(
+        _SHARE["ordered"], ge=0, description="the same, two ions ordered on the sites of one"
+    )
+    search: float = Field(
+        _SHARE["search"], ge=0, description="ions thrown into the orbits of a space group"
+    )
+    intermetallic: float = Field(
+        _SHARE["intermetallic"], ge=0, description="metals on prototypes of metals"
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> "GeneratedShares":
+        if not self.by_route():
+            raise ValueError("all shares are 0; make one of them larger")
+        return self
+
+    def by_route(self) -> dict[str, float]:
+        """Shares by the generator's names of its routes, without those that have none."""
+        shares = {route: getattr(self, route.replace("-", "_")) for route in _SHARE}
+        return {route: share for route, share in shares.items() if share}
 
 
 class GeneratedSettings(BlockSource):
@@ -38,6 +72,7 @@ class GeneratedSettings(BlockSource):
     kind: Literal["generated"] = "generated"
     seed: int = Field(1, ge=0, description="of every random choice; others give other crystals")
     max_atoms: int = Field(40, ge=2, description="largest number of atoms in a cell")
+    shares: GeneratedShares = Field(GeneratedShares(), description="of how they are made")
 
     @property
     def described(self) -> str:
@@ -50,15 +85,18 @@ class GeneratedSettings(BlockSource):
 
     def block(self, number: int) -> Block:
         """Make a block of crystals of all routes."""
-        return make_block(self.seed, self.max_atoms, number, BLOCK)
+        return make_block(self, number, BLOCK)
 
 
-def make_block(seed: int, max_atoms: int, number: int, size: int) -> Block:
+def make_block(source: GeneratedSettings, number: int, size: int) -> Block:
     """Make a block of crystals."""
     import numpy as np
 
-    drawn = np.random.SeedSequence((seed, number)).generate_state(1)[0]
-    settings = GeneratorSettings(n_crystals=size, seed=int(drawn), max_atoms=max_atoms)
+    drawn = np.random.SeedSequence((source.seed, number)).generate_state(1)[0]
+    settings = GeneratorSettings(
+        n_crystals=size, seed=int(drawn), max_atoms=source.max_atoms,
+        route_share=source.shares.by_route(),
+    )  # fmt: skip
     rejected: Counter[str] = Counter()
     try:
         crystals = list(generate(settings, rejected=rejected))
@@ -67,7 +105,7 @@ def make_block(seed: int, max_atoms: int, number: int, size: int) -> Block:
     records = [
         Record(
             crystal.numbers.astype(np.int64), crystal.cell, frac=crystal.frac,
-            id=f"gen-{seed}-{number * size + row:07d}",
+            id=f"gen-{source.seed}-{number * size + row:07d}",
         )
         for row, crystal in enumerate(crystals)
     ]  # fmt: skip
