@@ -322,3 +322,18 @@ def test_when_there_is_nothing_new_any_more_it_says_so(monkeypatch: pytest.Monke
     settings = GeneratorSettings(n_crystals=5, max_atoms=4, batch=4, n_steps=0)
     with pytest.raises(UsageError, match="nothing new in 200 candidates after 0"):
         next(generate(settings))
+
+
+@needs_tools
+def test_metals_of_large_atoms_are_drafted_too():
+    """The nearest neighbors of caesium are 5.2 Å away."""
+    from atomprint.data.sources.generated.chemistry import load_chemistry
+    from atomprint.data.sources.generated.decoration import Decorator
+
+    chemistry = load_chemistry()
+    decorator = Decorator(chemistry, [], np.random.default_rng(0), 8, 1)
+    caesium = np.array([chemistry.index["Cs"]])
+    body_centred = 0.5 * np.array([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1]])
+    draft = decorator.metal_draft(body_centred, np.zeros((1, 3)), caesium)
+    # 110 Å³ an atom at low temperature; data-mined radii are of compounds, and smaller.
+    assert abs(np.linalg.det(draft.cell)) == pytest.approx(110, rel=0.35)

@@ -345,6 +345,9 @@ class Decorator:
         radius = chem.radius[element] + chem.radius_slope[element] * spread
         cell = cell * (additive / abs(np.linalg.det(cell))) ** (1.0 / 3.0)
         i, j, _, distance = periodic_pairs(cell, frac, 5.0)
+        if not len(distance):
+            # Caesium, by itself, has its nearest neighbors beyond.
+            i, j, _, distance = periodic_pairs(cell, frac, 8.0)
         ratio = np.sort(distance / (radius[i] + radius[j]))[: max(len(frac), 1)]
         scaled = additive / float(ratio.mean()) ** 3
         volume = np.sqrt(additive * scaled) / CONTRACTION

@@ -29,11 +29,11 @@ from .relaxation import (
     relax,
 )
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Goes up when the same settings give other crystals. 2: compiled relaxation, whose sums are
 rounded otherwise; a few candidates in a thousand pass or fail differently. 3: small cells, and
-routes alone, where runs went on for ever or nearly so; with default settings as 2. The embedded
-file is of 1."""
+routes alone, where runs went on for ever or nearly so; with default settings as 2. 4: metals
+whose atoms are more than 5 Å apart, which were always rejected. The embedded file is of 1."""
 LICENCE = (
     "The crystals are made by atomprint and carry its licence. Sources: AFLOW prototypes, "
     "substitution probabilities and element tables by way of pymatgen (MIT); ICSD "
