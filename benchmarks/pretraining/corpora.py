@@ -3,10 +3,11 @@
     python benchmarks/pretraining/corpora.py --data DIR --work WORK --part test \
         --corpora "generated;real+generated" --sets "formation energy,log10 bulk modulus"
 
-Every corpus has 16,000 crystals (the real one has all there are), cells of at most 30 atoms, and
-the recipe of ``atomprint pretrain`` by default; a sum of corpora is all the crystals of both. A unit
-is one corpus on one set with one seed, written to ``benchmarks/results/corpora/PART/CORPUS.json``
-when it is done, and is not done again. ``WORK`` keeps the corpora that are made and the networks.
+Every corpus has 16,000 crystals (the real and the embedded one all there are) in cells of at most
+30 atoms, and the recipe of ``atomprint pretrain`` by default; a sum of corpora is all the crystals
+of both. A unit is one corpus on one set with one seed, written to
+``benchmarks/results/corpora/PART/CORPUS.json`` when it is done, and is not done again. ``WORK``
+keeps the corpora that are made and the networks.
 """
 
 import argparse
@@ -25,9 +26,11 @@ from sets import load_corpus, load_set, parts
 from study import judge, keep, pretrained, slug
 
 from atomprint.api import fetch_corpus, source_settings
+from atomprint.data.embedded import CORPUS
 from atomprint.data.sources.generated.source import GeneratedShares
 from atomprint.data.store import Store
 from atomprint.structures.crystal import Crystal
+from atomprint.structures.reading import read_crystals
 from atomprint.training.checkpoint import write_json
 
 RESULTS = Path(__file__).parents[1] / "results" / "corpora"
@@ -56,8 +59,9 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 def crystals_of(part: str, n: int, data: Path, work: Path) -> tuple[list[Crystal], dict[str, Any]]:
     """Crystals of one part of a corpus, and what it took to make them."""
-    if part == "real":
-        found = load_corpus(data, MAX_ATOMS)
+    if part in ("real", "embedded"):
+        known = part == "real"
+        found = load_corpus(data, MAX_ATOMS) if known else list(read_crystals(CORPUS).crystals)
         return found, {"n_crystals": len(found)}
     folder = work / "corpora" / slug(part)
     note = folder.with_suffix(".json")

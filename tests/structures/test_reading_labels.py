@@ -8,6 +8,7 @@ import pytest
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading import read_crystals
 from atomprint.structures.reading.labels import number_or_text, rows_of
+from atomprint.structures.reading.stream import CrystalStream
 from atomprint.training import predict
 from tests.structures.crystal_files import EXTXYZ, cif, write
 
@@ -77,8 +78,34 @@ def test_multi_record_files_join_by_record(tmp_path):
 def test_table_overrides_the_file(tmp_path):
     path = write(tmp_path / "runs.xyz", EXTXYZ)
     table = write(tmp_path / "l.csv", "id,energy\nruns#1,9\n")
-    energies = [c.labels["energy"] for c in read_crystals(path, labels=table).crystals]
-    assert energies == [-1.5, 9]
+    result = read_crystals(path, labels=table)
+    assert [c.labels.get("energy") for c in result.crystals] == [None, 9]
+    # Measured values are not mixed with computed ones that happen to be called alike.
+    assert result.notes[-1].startswith(f"'energy' is taken from {table} alone: 1 other crystal has")
+
+
+def test_labels_of_a_named_table_come_from_nowhere_else(tmp_path, crystals):
+    """Who gives one label means one, though an older table lies beside the crystals."""
+    write(crystals / "id_prop.csv", "id,gap,mass\na,0.5,0\nb,1.5,1\nc,2.5,2\nd,3.5,3\n")
+    table = write(tmp_path / "table.csv", "id,gap\na,7.5\n")
+    result = read_crystals(crystals, labels=table)
+    assert labels_of(result) == {
+        "a": {"gap": 7.5, "mass": 0},
+        "b": {"mass": 1},
+        "c": {"mass": 2},
+        "d": {"mass": 3},
+    }
+    assert result.notes == [
+        f"'gap' is taken from {table} alone: 3 other crystals have a value elsewhere, which is "
+        "not used"
+    ]
+    with CrystalStream(crystals, table) as stream:
+        assert [dict(read.labels) for read in stream.read()] == [
+            {"gap": "7.5", "mass": "0"},
+            {"mass": "1"},
+            {"mass": "2"},
+            {"mass": "3"},
+        ]
 
 
 def test_id_prop_is_found_with_and_without_header(crystals):

@@ -5,9 +5,11 @@ import difflib
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -132,6 +134,10 @@ class Table:
         Only crystals from files whose name begins with this are meant.
     rows
         Values by id, then by label.
+    named
+        Whether the user named it: its labels are then taken from nowhere else.
+    set_aside
+        By label of a named table, how many crystals have a value of it elsewhere alone.
     """
 
     name: str
@@ -139,6 +145,13 @@ class Table:
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    named: bool = False
+    set_aside: Counter[str] = field(default_factory=Counter)
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """Names of the labels."""
+        return frozenset(name for values in self.rows.values() for name in values)
 
 
 def read_table(entry: Entry, id_column: str | None, scope: str = "") -> Table:
@@ -218,6 +231,9 @@ def join(
 ) -> dict[str, Any]:
     """Add what the tables say of one crystal; a table overrides the file's own values.
 
+    Labels of a table that the user named come from that table alone: who gives 300 labels means
+    300, whatever else lies in the folder.
+
     Parameters
     ----------
     file
@@ -234,9 +250,27 @@ def join(
         for key in keys:
             if key in table.rows:
                 table.used.add(key)
-                labels = {**labels, **table.rows[key]}
+                found = table.rows[key]
                 break
+        else:
+            found = {}
+        if table.named:
+            kept = {name: value for name, value in labels.items() if name not in table.columns}
+            table.set_aside.update(labels.keys() - kept.keys() - found.keys())
+            labels = kept
+        labels = {**labels, **found}
     return labels
+
+
+def aside_notes(tables: list[Table], names: Container[str]) -> list[str]:
+    """Say which values of labels were not taken because a named table has others."""
+    return [
+        f"{name!r} is taken from {table.name} alone: {count:,} other "
+        f"{'crystal has' if count == 1 else 'crystals have'} a value elsewhere, which is not used"
+        for table in tables
+        for name, count in sorted(table.set_aside.items())
+        if name in names
+    ]
 
 
 def _names(file: str) -> list[str]:

@@ -15,7 +15,7 @@ from atomprint.structures.reading.checks import build_crystal
 from atomprint.structures.reading.cif import read_cif
 from atomprint.structures.reading.extxyz import read_extxyz
 from atomprint.structures.reading.files import BROKEN_FILE, Entry, Inventory, PathInput, find_files
-from atomprint.structures.reading.labels import Table, join, read_table, settle
+from atomprint.structures.reading.labels import Table, aside_notes, join, read_table, settle
 from atomprint.structures.reading.lmdb import read_lmdb
 from atomprint.structures.reading.parquet import read_parquet
 from atomprint.structures.reading.poscar import read_poscar
@@ -55,8 +55,8 @@ def read_crystals(
         A file, a folder (searched through), a pattern such as ``runs/*/CONTCAR``, an archive
         (.tar, .tar.gz, .zip), or several of these.
     labels
-        A CSV with ids and label columns, joined by id or file name. An ``id_prop.csv`` beside the
-        crystals is found by itself.
+        A CSV with ids and label columns, joined by id or file name; its labels are taken from
+        nowhere else. An ``id_prop.csv`` beside the crystals is found by itself.
     id_column
         The column or field that holds the id, where it has an unusual name.
     ordering
@@ -215,6 +215,7 @@ class _Reader:
                 for suffix, count in sorted(self.inventory.passed_over.items())
             )
             notes.append(f"files of other types passed over: {listed}")
+        notes += aside_notes(self.tables, names)
         if self.n_drawn:
             notes.append(drawn_note(self.n_drawn, self.ordering))
         return ReadResult(crystals, self.problems + problems, units, notes)
@@ -238,9 +239,11 @@ def named_table(path: Path, id_column: str | None) -> Table:
         raise UsageError(f"{str(path)!r}, the table of labels, does not exist")
     entry = Entry(str(path), "table", True, path, lambda: path.open("rb"))
     try:
-        return read_table(entry, id_column)
+        table = read_table(entry, id_column)
     except Refused as refusal:
         raise UsageError(f"{path}: {refusal.reason}") from None
+    table.named = True
+    return table
 
 
 def until_broken(records: Iterable[Record | Refused]) -> Iterator[Record | Refused]:

@@ -1,0 +1,223 @@
+"""Write docs/what-corpora-are-worth.md, and what `atomprint corpus list` says, from results.
+
+python scripts/generate_corpora_page.py [--check]
+
+Results are those of benchmarks/pretraining/corpora.py, beside the real corpus and the from-scratch
+twin of the study (benchmarks/results/pretraining/test).
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks" / "pretraining"))
+import gains as g
+from arms import RECIPE
+from loaded import Study, twin
+from sets import SETS
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "what-corpora-are-worth.md"
+MEASURED = ROOT / "src" / "atomprint" / "data" / "sources" / "measured.json"
+REAL = "real"
+KINDS = {REAL: "materials_project"}
+"""Corpora whose name is not the source's kind."""
+GOAL = 0.8
+N_LABELS = 500
+MAIN = ("formation energy", "log10 bulk modulus", "phonon peak", "perovskite heat")
+"""Sets that every corpus is measured on."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus, what it took, and how far errors were below those from scratch."""
+
+    name: str
+    n_crystals: int
+    n_steps: int
+    making: float | None
+    ratios: g.LogRatios
+
+    @property
+    def main(self) -> g.LogRatios:
+        """On the sets that every corpus is measured on, where all of them are there."""
+        found = {name: self.ratios[name] for name in MAIN if name in self.ratios}
+        return found if len(found) == len(MAIN) else {}
+
+
+def corpora(part: str = "test") -> list[Corpus]:
+    """All that was measured; the real one first."""
+    study = Study.read(RESULTS)
+    scratch = study.errors(part, twin(RECIPE))
+    found = []
+    real = getattr(study, part).get(RECIPE)
+    if real:
+        cost = real["pretraining"]
+        ratios = g.log_ratios(study.errors(part, RECIPE), scratch, numbers(scratch))
+        found.append(Corpus(REAL, cost["n_crystals"], cost["n_steps"], None, ratios))
+    for path in sorted((RESULTS / "corpora" / part).glob("*.json")):
+        one = json.loads(path.read_text(encoding="utf-8"))
+        errors = {(r["set"], r["n_labels"], r["seed"]): r["mae"] for r in one["results"]}
+        ratios = g.log_ratios(errors, scratch, numbers(scratch))
+        making = sum(made.get("cpu_seconds", 0.0) for made in one["made"].values())
+        cost = one["pretraining"]
+        found.append(
+            Corpus(one["corpus"], cost["n_crystals"], cost["n_steps"], making or None, ratios)
+        )
+    return found
+
+
+def numbers(scratch: g.Errors) -> dict[str, int]:
+    """Number of labels of each set."""
+    return g.labels_near(scratch, N_LABELS)
+
+
+def percent(value: float) -> str:
+    """A gain."""
+    return f"{100 * value:.1f} %"
+
+
+def gain_of(seeds: dict[int, float]) -> str:
+    """Gain over seeds, with the least and the most of them."""
+    value = percent(g.mean_gain({"": seeds}).value)
+    if len(seeds) == 1:
+        return value
+    each = sorted(g.mean_gain({"": {seed: one}}).value for seed, one in seeds.items())
+    return f"{value} ({100 * each[0]:.0f} to {100 * each[-1]:.0f})"
+
+
+def kept(one: Corpus, real: Corpus) -> float | None:
+    """Mean gain of a corpus by that of the real one, over the (set, seed) that both have."""
+    if not one.main:
+        return None
+    ours, theirs = g.common([one.main, real.main])
+    return g.mean_gain(ours).value / g.mean_gain(theirs).value if ours else None
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def gains_table(found: list[Corpus]) -> str:
+    """A row a corpus: gains on every set, their mean, and what of the real corpus' gain is kept."""
+    real = found[0]
+    names = [n for n in SETS if any(n in c.ratios for c in found[1:])]
+    rows = []
+    for one in found:
+        share = kept(one, real) if one is not real else None
+        n_seeds = {len(seeds) for seeds in one.main.values()}
+        rows.append(
+            [
+                f"`{one.name}`",
+                f"{one.n_crystals:,}",
+                f"{one.n_steps:,}",
+                *(gain_of(one.ratios[n]) if n in one.ratios else "–" for n in names),
+                percent(g.mean_gain(one.main).value) if one.main else "–",
+                f"{min(n_seeds)}" if n_seeds else "–",
+                "" if one is real else f"**{100 * share:.0f} %**" if share is not None else "–",
+            ]
+        )
+    head = ["corpus", "crystals", "steps", *names, "mean of four", "seeds", "of the real gain"]
+    return table(head, rows)
+
+
+def page() -> str:
+    """The page."""
+    found = corpora()
+    ours = {one.name: one for one in found}
+    parts = [
+        "# What corpora are worth",
+        "Written by `scripts/generate_corpora_page.py` from `benchmarks/results/corpora/`; "
+        "measured by `benchmarks/pretraining/corpora.py`.",
+        "The same recipe (that of `atomprint pretrain` by default), pre-trained on other crystals "
+        "and fine-tuned on the same labels. How the generated ones look is on "
+        "[Generators: what they make](generators.md), how to get them on [Corpora](corpora.md).",
+        "## Gain at 500 labels",
+        "1 - MAE / MAE of the same network from scratch, on test crystals that no network has seen "
+        "(`real` is the Materials Project without them and without their likes); geometric mean "
+        "over seeds, in brackets the least and the most of them. *Mean of four*: "
+        f"{', '.join(MAIN)}. *Of the real gain*: that mean by the mean of `{REAL}`, over the same "
+        f"sets and seeds. `{REAL}` has a pre-training run for every seed, the others one for all: "
+        "seeds vary labels, heads and batches there. One such gain wobbles by about four "
+        "points with the pre-training run alone.",
+        gains_table(found),
+    ]
+    generated, both = ours.get("generated"), ours.get(f"{REAL}+generated")
+    verdicts = []
+    if generated and (share := kept(generated, found[0])) is not None:
+        verdicts.append(
+            f"- **Generated crystals alone** keep {100 * share:.0f} % of the gain of as many real "
+            f"ones (goal: {100 * GOAL:.0f} %): {'met' if share >= GOAL else '**not met**'}."
+        )
+    if both and both.main:
+        ahead = g.ahead(both.main, found[0].main)
+        assert ahead is not None
+        verdicts.append(
+            f"- **Added to the real ones** they change the mean gain by {100 * ahead.value:+.1f} "
+            "points (goal: never hurt)."
+        )
+    parts += ["\n".join(verdicts)] if verdicts else []
+    rows = [
+        [f"`{one.name}`", f"{one.making / 60:.0f}", f"{one.n_crystals / one.making:.0f}"]
+        for one in found
+        if one.making and "+" not in one.name
+    ]
+    if rows:
+        parts += [
+            "## What they take",
+            "Processor time of one core, beside other work:",
+            table(["corpus", "CPU minutes", "crystals a second"], rows),
+        ]
+    parts += [
+        "## Units that are missing",
+        "```text\npython benchmarks/pretraining/corpora.py --data DIR --work WORK --part test \\\n"
+        '    --corpora "generated;real+generated" --seeds 0 1 2\n'
+        "python scripts/generate_corpora_page.py\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def measured() -> dict[str, Any]:
+    """What `atomprint corpus list` says, by kind of source."""
+    values = {}
+    for one in corpora():
+        kind = KINDS.get(one.name, one.name)
+        if not one.main or not kind.isidentifier():
+            continue
+        values[kind] = {
+            "gain": round(g.mean_gain(one.main).value, 4),
+            "sets": {
+                name: round(g.mean_gain({name: seeds}).value, 4)
+                for name, seeds in one.ratios.items()
+            },
+            "n_corpus": one.n_crystals,
+            "n_labels": N_LABELS,
+            "n_seeds": min(len(seeds) for seeds in one.main.values()),
+            "corpus": "mp.parquet" if one.name == REAL else one.name,
+        }
+    return values
+
+
+def main() -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if it would")
+    wanted = {PAGE: page(), MEASURED: json.dumps(measured(), indent=1) + "\n"}
+    stale = [p for p, text in wanted.items() if not p.is_file() or p.read_text("utf-8") != text]
+    if parser.parse_args().check:
+        for path in stale:
+            print(f"{path.name} is not that of the results; run {sys.argv[0]}")
+        return int(bool(stale))
+    for path, text in wanted.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
