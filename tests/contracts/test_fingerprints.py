@@ -1,5 +1,6 @@
 """Every fingerprint keeps the laws, and every law catches a fingerprint that breaks it."""
 
+import math
 import typing
 
 import numpy as np
@@ -26,6 +27,7 @@ from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, crystal_me
 from atomprint.fingerprints.cutoffs import cosine_cutoff
 from atomprint.fingerprints.soap import SOAPWeighting
 from atomprint.ground import elements
+from atomprint.ground.errors import UsageError
 from atomprint.structures.graph import sum_by_index
 from atomprint.testing.fingerprints import LAWS, LawBroken, check
 
@@ -194,6 +196,30 @@ def test_settings_survive_json_and_their_id_travels(settings):
     again = adapter.validate_json(settings.model_dump_json())
     assert again == settings
     assert fingerprint_id(again) == fingerprint_id(settings)
+
+
+@pytest.mark.parametrize("model", UNION)
+def test_settings_that_cannot_be_are_refused(model):
+    values = {"species": ("H",)} if model.model_fields.get("species") else {}
+    for cutoff in (0.0, -1.0, math.inf, math.nan, 1e4):
+        with pytest.raises(ValueError, match=r"cutoff|finite|greater"):
+            model(cutoff=cutoff, **values)
+    with pytest.raises(ValueError, match="pool names one twice"):
+        model(per="crystal", pool=("sum", "sum"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SOAPSettings(channels=("Z", "Z")),
+        WACSFSettings(zetas=(1.0, 1.0)),
+        GMPSettings(sigmas=(0.5, 0.5000001)),
+    ],
+    ids=lambda one: one.kind,
+)
+def test_columns_have_names_of_their_own(settings):
+    with pytest.raises(UsageError, match="two columns would be called"):
+        settings.build()
 
 
 def test_different_settings_have_different_ids():

@@ -183,12 +183,21 @@ def test_what_is_refused():
     assert RDF(normalize="count").compute(molecule("H2O")).sum() > 0
     with pytest.raises(UsageError, match="have no fused kernel"):
         SOAP(average="inner", per="crystal").compute(bulk("Cu"), path="fused")
+    with pytest.raises(UsageError, match=r"called with Atoms, not with a GraphBatch; compute"):
+        fp(bulk("Cu"))
     for wrong in ({"threads": 0}, {"memory": -1}, {"dtype": "float16"}, {"path": "gpu"}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             fp.compute(bulk("Cu"), **wrong)
     species = SOAP(cutoff=3.0, n_max=2, l_max=1, resolution="full", species=("H", "O"))
     with pytest.raises(UsageError, match="Cu"):
         species.compute(bulk("Cu"))
+
+
+def test_float_types_by_any_name():
+    for dtype in ("float32", np.float32, np.dtype("float32"), torch.float32):
+        assert SMALL.compute(bulk("Cu"), dtype=dtype).dtype == np.float32
+    with pytest.raises(UsageError, match="dtype 'int64' is not known"):
+        SMALL.compute(bulk("Cu"), dtype=int)
 
 
 def test_the_structures_are_left_as_they_are():

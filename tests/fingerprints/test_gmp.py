@@ -7,6 +7,7 @@ import torch
 from ase.build import bulk
 
 from atomprint.fingerprints import GMPSettings
+from atomprint.fingerprints.base import fingerprint_id
 from atomprint.fingerprints.gmp import taper
 from atomprint.fingerprints.gmp_gaussians import own_gaussians, read_gpsp
 from atomprint.ground.errors import DataError, UsageError
@@ -272,6 +273,19 @@ def test_published_files_are_read(tmp_path):
         np.testing.assert_allclose(found[:, k], wanted, rtol=1e-9)
     with pytest.raises(UsageError, match="have no Cu"):
         values(settings, SAMPLES["one"])
+
+
+def test_the_id_is_of_what_the_file_holds(tmp_path):
+    path = tmp_path / "some.gpsp"
+    path.write_text(GPSP)
+    before = GMPSettings(gaussians=str(path), **PLAIN)
+    kept = before.model_dump(mode="json")
+    assert GMPSettings.model_validate(kept) == before
+    path.write_text(GPSP.replace("0.75 0.9", "0.75 0.8"))
+    after = GMPSettings(gaussians=str(path), **PLAIN)
+    assert fingerprint_id(before) != fingerprint_id(after)
+    with pytest.raises(ValueError, match="is not the file that these settings were made with"):
+        GMPSettings.model_validate(kept)
 
 
 @pytest.mark.parametrize(

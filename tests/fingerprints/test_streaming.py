@@ -307,6 +307,12 @@ def test_what_is_refused(data, tmp_path):
         write(data, out, workers=0)
     with pytest.raises(UsageError, match=r"\.npy"):
         write(data, tmp_path / "f.xlsx")
+    with pytest.raises(UsageError, match="path 'fused' cannot be taken"):
+        atomprint.fingerprint_file(data, "ead", out, path="fused", learnable=True)
+    with pytest.raises(UsageError, match="memory=0"):
+        write(data, out, memory=0)
+    # Nothing was begun that other settings would be told of.
+    assert not list(tmp_path.iterdir())
     with pytest.raises(DataError, match=r"a\.cif"):
         write(data, out, strict=True)
     with pytest.raises(DataError, match=r"no crystal could be read.*a\.cif"):

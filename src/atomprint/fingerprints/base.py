@@ -3,11 +3,12 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from atomprint.ground.errors import UsageError
@@ -26,6 +27,8 @@ Path = Literal["auto", "reference", "fused"]
 """Which program computes: ``reference`` is plain PyTorch on any device; ``fused`` are the compiled
 kernels of :mod:`atomprint.fingerprints.kernels`; ``auto`` takes the fastest that can."""
 
+LARGEST_CUTOFF = 100.0
+"""Å."""
 _POWER: dict[Pool, int] = {"mean": 1, "sum": 1, "variance": 2, "third": 3, "fourth": 4}
 
 
@@ -42,6 +45,18 @@ class FingerprintSpec(Settings):
         "mean, sum, or central moments over atoms (variance, third, fourth).",
         min_length=1,
     )
+
+    @model_validator(mode="after")
+    def _can_be_computed(self) -> "FingerprintSpec":
+        cutoff = getattr(self, "cutoff", None)
+        if cutoff is not None and cutoff > LARGEST_CUTOFF:
+            raise ValueError(
+                f"cutoff is {cutoff:g} Å and can be {LARGEST_CUTOFF:g} at most: an atom has some "
+                "400,000 neighbours within that"
+            )
+        if len(set(self.pool)) < len(self.pool):
+            raise ValueError(f"pool names one twice: {', '.join(self.pool)}; give each once")
+        return self
 
     @abstractmethod
     def build(self) -> "Fingerprint":
@@ -122,6 +137,12 @@ class Fingerprint(nn.Module, ABC):
     def name_columns(self, labels: Sequence[str], units: Sequence[str] | str) -> None:
         """Say what the columns of :meth:`per_atom` are; one unit may stand for all."""
         self._labels = tuple(labels)
+        if len(set(self._labels)) < len(self._labels):
+            twice = next(name for name, n in Counter(self._labels).items() if n > 1)
+            raise UsageError(
+                f"fingerprint {self.kind}: two columns would be called {twice!r}; a channel, "
+                "function or width is given twice, or two are the same to the digits of a name"
+            )
         self.units = (units,) * len(self._labels) if isinstance(units, str) else tuple(units)
 
     def _name_pools(self) -> None:
@@ -161,7 +182,7 @@ class Fingerprint(nn.Module, ABC):
         self,
         structures: Any,
         *,
-        dtype: Literal["float32", "float64"] = "float64",
+        dtype: "npt.DTypeLike" = "float64",
         per: Per | None = None,
         path: Path | None = None,
         threads: int | None = None,
@@ -175,7 +196,7 @@ class Fingerprint(nn.Module, ABC):
             One or a list of ASE Atoms, pymatgen Structures or Molecules, or our own crystals.
             Where atoms do not repeat (``pbc=False``), no image of them is a neighbour.
         dtype
-            Float type of the numbers.
+            Float type of the numbers: float32 or float64, as a name or as NumPy's type.
         per
             A row an atom or a row a crystal; None: as the settings say. For the columns' names
             after a change see :meth:`with_per`.
@@ -199,10 +220,16 @@ class Fingerprint(nn.Module, ABC):
         DataError
             If a structure has no atoms, disorder, or a flat cell.
         """
+        import numpy as np
+
         from atomprint.fingerprints.compute import compute_many
 
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:  # another library's, or no type at all
+            name = str(dtype).removeprefix("torch.")
         return compute_many(
-            [self], structures, dtype=dtype, per=per, path=path, threads=threads, memory=memory
+            [self], structures, dtype=name, per=per, path=path, threads=threads, memory=memory
         )[0]
 
     def with_per(self, per: Per) -> "Fingerprint":
@@ -224,6 +251,11 @@ class Fingerprint(nn.Module, ABC):
 
     def forward(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms | n_crystals, n_features)`` in the graph's float type and device."""
+        if not isinstance(graph, GraphBatch):
+            raise UsageError(
+                f"fingerprint {self.kind}: called with {type(graph).__name__}, not with a "
+                "GraphBatch; compute(structures) takes Atoms, Structures and crystals"
+            )
         on_gpu = self._gpu_kernel_for(graph)
         if on_gpu is not None:
             rows = on_gpu.rows(graph.within(self.cutoff))

@@ -179,12 +179,8 @@ def _compute(
     device: str = "cpu", progress: Callable[[int], None] | None = None,
 ) -> list[Array]:  # fmt: skip
     """Do what :func:`compute` does with crystals that come in chunks, of so many atoms each."""
-    for name, value in (("threads", threads), ("memory", memory)):
-        if value is not None and not value > 0:
-            raise UsageError(f"{name}={value} is not above 0; leave it out for the default")
-    if dtype not in ("float32", "float64"):
-        raise UsageError(f"dtype {dtype!r} is not known; choose float32 or float64")
     wanted = [fp if per is None else fp.with_per(per) for fp in fingerprints]
+    check_options(wanted, dtype=dtype, path=path, threads=threads, memory=memory, device=device)
     n_threads = threads or torch.get_num_threads()
     budget = (memory or DEFAULT_MEMORY) * 2**20
     fused = [_is_fused(fp, path or fp.path, device) for fp in wanted]
@@ -202,6 +198,27 @@ def _compute(
             quick = _compute_fused(fast, flats, counts, dtype, n_threads, budget, report)
             slow = []
     return [quick.pop(0) if is_fused else slow.pop(0) for is_fused in fused]
+
+
+def check_options(
+    fingerprints: Sequence[Fingerprint], *, dtype: str, path: Path | None = None,
+    threads: int | None = None, memory: float | None = None, device: str = "cpu",
+) -> None:  # fmt: skip
+    """Refuse what :func:`compute` cannot do, before anything is read or written.
+
+    Raises
+    ------
+    UsageError
+        For an unknown float type or path, a path that a fingerprint does not have, or a limit
+        that is not above zero.
+    """
+    for name, value in (("threads", threads), ("memory", memory)):
+        if value is not None and not value > 0:
+            raise UsageError(f"{name}={value} is not above 0; leave it out for the default")
+    if dtype not in ("float32", "float64"):
+        raise UsageError(f"dtype {dtype!r} is not known; choose float32 or float64")
+    for fp in fingerprints:
+        _is_fused(fp, path or fp.path, device)
 
 
 def _flats(

@@ -1,14 +1,16 @@
 """Gaussian multipoles: what probes of several widths and degrees see of the electron density."""
 
+import hashlib
 import math
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, unit_power
-from atomprint.fingerprints.gmp_gaussians import load_gaussians
+from atomprint.fingerprints.gmp_gaussians import OWN, load_gaussians
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.sums import Chunks
 from atomprint.ground.elements import symbols
@@ -49,10 +51,15 @@ class GMPSettings(FingerprintSpec):
         ge=0,
     )
     gaussians: str = Field(
-        "atomprint",
+        OWN,
         description="Atoms' densities: atomprint for the project's own (H to No), or the path of "
         "a file in the .gpsp format of GMP-featurizer.",
         min_length=1,
+    )
+    gaussians_sha256: str | None = Field(
+        None,
+        description="Of that file; filled in when it is read, so that the numbers' id depends on "
+        "what it holds. A file that holds something else is refused.",
     )
     cutoff: float | None = Field(
         8.0,
@@ -73,6 +80,22 @@ class GMPSettings(FingerprintSpec):
         gt=0,
         lt=1,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_the_file(cls, values: Any) -> Any:
+        """Note what the file holds; whether it can be read is for :meth:`build` to say."""
+        path = values.get("gaussians", OWN) if isinstance(values, dict) else OWN
+        if path == OWN or not isinstance(path, str) or not Path(path).is_file():
+            return values
+        found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        wanted = values.get("gaussians_sha256")
+        if wanted not in (None, found):
+            raise ValueError(
+                f"gaussians: {path} is not the file that these settings were made with; its "
+                "SHA-256 is another"
+            )
+        return values | {"gaussians_sha256": found}
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:

@@ -15,6 +15,8 @@ from atomprint.ground.errors import DataError
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+OWN = "atomprint"
+"""Name of the project's own Gaussians."""
 _TABLE = Path(__file__).with_name("gmp_gaussians.json")
 
 
@@ -97,14 +99,14 @@ def load_gaussians(name: str) -> Gaussians:
     DataError
         If the file cannot be read, or is not in that format.
     """
-    return own_gaussians() if name == "atomprint" else read_gpsp(Path(name))
+    return own_gaussians() if name == OWN else read_gpsp(Path(name))
 
 
 @lru_cache
 def own_gaussians() -> Gaussians:
     """Densities of H to No, computed and fitted by the project: scripts/free_atoms."""
     elements = json.loads(_TABLE.read_text(encoding="utf-8"))["elements"]
-    return _padded("atomprint", {e["number"]: e["gaussians"] for e in elements.values()})
+    return _padded(OWN, {e["number"]: e["gaussians"] for e in elements.values()})
 
 
 def read_gpsp(path: Path) -> Gaussians:

@@ -149,6 +149,10 @@ class SOAPSettings(FingerprintSpec):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SOAPSettings":
+        if self.average == "inner" and self.pool != ("mean",):
+            raise ValueError(
+                "average inner has one row a crystal, of mean coefficients; leave out pool"
+            )
         if self.convention == "featomic" and self.basis != "gto":
             raise ValueError(f"convention featomic has the basis gto only, not {self.basis}")
         if self.convention == "featomic" and self.weighting is not None:

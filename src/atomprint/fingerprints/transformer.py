@@ -141,7 +141,7 @@ class FingerprintTransformer(*_BASES):  # type: ignore[misc]
         """Compute ``(n_structures, n_features)``, or a row an atom."""
         rows: npt.NDArray[Any] = self._fitted().compute(
             X,
-            dtype=self.dtype,  # type: ignore[arg-type]
+            dtype=self.dtype,
             path=self.path,  # type: ignore[arg-type]
             threads=self.threads,
             memory=self.memory,

@@ -17,7 +17,10 @@ class Settings(BaseModel):
     one place: beside the code that they set.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # Infinity is no setting: nothing is that long, that often or that strong.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 def validate(model: type[T], values: dict[str, Any], where: str) -> T:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import atomprint
 from atomprint.fingerprints.base import Fingerprint, FingerprintSpec, Path, Per, fingerprint_id
 from atomprint.fingerprints.blocks import Dtype
-from atomprint.fingerprints.compute import compute
+from atomprint.fingerprints.compute import check_options, compute
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.result import Problem
@@ -42,7 +42,8 @@ class Job:
     Raises
     ------
     UsageError
-        If two are of one kind, some are per atom and some per crystal, or settings are impossible.
+        If two are of one kind, some are per atom and some per crystal, or settings are impossible,
+        and for options that :func:`~atomprint.fingerprints.compute.check_options` refuses.
     """
 
     settings: tuple[FingerprintSpec, ...]
@@ -61,6 +62,10 @@ class Job:
         if len({fp.per for fp in self.fingerprints}) > 1:
             said = ", ".join(f"{fp.kind} a row per {fp.per}" for fp in self.fingerprints)
             raise UsageError(f"the kinds differ ({said}); give --per atom or --per crystal for all")
+        check_options(
+            self.fingerprints, dtype=self.dtype, path=self.path, memory=self.memory,
+            device=self.device,
+        )  # fmt: skip
 
     @cached_property
     def fingerprints(self) -> list[Fingerprint]:
