@@ -67,18 +67,19 @@ class Watch(event.Listener):
 event.register("numba:compile", Watch())
 import atomprint.ground.compiled
 atomprint.ground.compiled._PATIENCE = {patience}
+atomprint.ground.compiled._DIGEST += {sources!r}
 import loops
 assert loops.outer(1.0) == 65.0 and loops.outer(1) == 65
 print(json.dumps(made))
 """
 
 
-def started(folder, patience=60.0):
+def started(folder, patience=60.0, sources=""):
     """A process that calls loops of a module in the folder, whose code is kept there, too."""
     (folder / "loops.py").write_text(LOOPS)
     paths = os.pathsep.join([str(folder), *sys.path])
     return subprocess.Popen(
-        [sys.executable, "-c", COUNTED.format(patience=patience)],
+        [sys.executable, "-c", COUNTED.format(patience=patience, sources=sources)],
         env=os.environ | {"PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(folder / "code")},
         stdout=subprocess.PIPE,
         text=True,
@@ -97,6 +98,12 @@ def test_processes_that_start_together_compile_once(tmp_path):
     # Two signatures of either.
     assert sorted(name for one in found for name in one) == ["inner"] * 2 + ["outer"] * 2
     assert made_by(started(tmp_path)) == []
+
+
+def test_code_of_other_sources_is_not_run_wherever_it_is_kept(tmp_path):
+    assert len(made_by(started(tmp_path))) == 4
+    assert len(made_by(started(tmp_path, sources="changed"))) == 4
+    assert made_by(started(tmp_path, sources="changed")) == []
 
 
 def test_nobody_waits_for_ever(tmp_path):

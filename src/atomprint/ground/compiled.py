@@ -5,8 +5,8 @@ others wait and read what it wrote.
 
 Numba keeps machine code beside the file of the function that was called. It notices a change of
 that file, but not of the other files whose functions were compiled into it: after an update of
-some of them it would go on running the old code. Here all cached code of the package is dropped
-as soon as any of its compiled sources is not the one it was made from.
+some of them it would go on running the old code. Here code is kept under the hash of all compiled
+sources of the package too, and what was made from others is removed.
 """
 
 import hashlib
@@ -38,6 +38,10 @@ class _SharedCache(FunctionCache):  # type: ignore[misc]
     """Numba's cache of one function, of which one process at a time makes what is missing."""
 
     _lock: IO[bytes] | None = None
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        """What code is kept under: the sources of all loops too, wherever the cache lies."""
+        return (*super()._index_key(sig, codegen), _DIGEST)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Code of a signature, if need be after another process has made it; None: make it."""
@@ -114,16 +118,25 @@ def compiled(
     return made
 
 
+def _sources(package: Path) -> list[Path]:
+    return sorted({path for pattern in _SOURCES for path in package.glob(pattern)})
+
+
+def digest_of_sources(package: Path) -> str:
+    """Hash of all compiled sources of a package."""
+    digest = hashlib.sha256()
+    for path in _sources(package):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def drop_stale_code(package: Path = _PACKAGE, stamp: Path = _STAMP) -> bool:
     """Remove cached machine code that was made from other sources; whether any was.
 
-    Where nothing may be written, nothing is done: such an installation changes as a whole.
+    It would not be run, as it is kept under the hash of its sources, but lie there for ever. Where
+    nothing may be written, nothing is done.
     """
-    digest = hashlib.sha256()
-    files = sorted({path for pattern in _SOURCES for path in package.glob(pattern)})
-    for path in files:
-        digest.update(path.read_bytes())
-    wanted = digest.hexdigest()
+    files, wanted = _sources(package), digest_of_sources(package)
     with suppress(OSError):
         if stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
             return False
@@ -137,4 +150,5 @@ def drop_stale_code(package: Path = _PACKAGE, stamp: Path = _STAMP) -> bool:
     return False
 
 
+_DIGEST = digest_of_sources(_PACKAGE)
 drop_stale_code()
