@@ -107,7 +107,7 @@ def settings_page() -> str:
     from atomprint.training.finetune import FinetuneSettings
 
     parts = [GENERATED + SETTINGS]
-    seen: set[type[BaseModel]] = set()
+    seen: dict[type[BaseModel], str] = {}
     for title, model in (
         ("Pre-training: `atomprint pretrain`", PretrainConfig),
         ("Fine-tuning: `atomprint finetune`", FinetuneSettings),
@@ -118,20 +118,26 @@ def settings_page() -> str:
     from atomprint.data.sources import SOURCES
 
     parts.append("## Mixes: `atomprint corpus build`\n")
-    table, *_ = _sections(MixSettings, seen, "")
-    parts += [table, *_sections(Part, {*SOURCES.values()}, "parts.NAME")][:3]
+    parts.append(next(_sections(MixSettings, {}, "")))
+    # Of a part's own keys alone: sources have sections of their own.
+    parts += [*_sections(Part, {}, "parts.NAME")][:2]
     parts.append("## Sources of crystals: `atomprint corpus fetch KIND`\n")
     for source in SOURCES.values():
         parts += _sections(source, seen, "")
     return "\n".join(parts)
 
 
-def _sections(model: type[BaseModel], seen: set[type[BaseModel]], path: str) -> Iterator[str]:
-    """A table for a model, then one for every model that its fields hold."""
-    seen.add(model)
+def _sections(
+    model: type[BaseModel], seen: dict[type[BaseModel], str], path: str
+) -> Iterator[str]:
+    """A table for a model, then one for every model that its fields hold.
+
+    What has a section already, by its title in ``seen``, is pointed to.
+    """
     name = f"`{path}`, " if path else ""
     kind = model.model_fields.get("kind")
     title = f"{name}`kind: {kind.default}`" if kind is not None else name.rstrip(", ")
+    seen[model] = title
     if title:
         first = " ".join((model.__doc__ or "").strip().split("\n\n")[0].split())
         yield f"### {title}\n\n{first}\n"
@@ -146,11 +152,20 @@ def _sections(model: type[BaseModel], seen: set[type[BaseModel]], path: str) -> 
             f"| `{key}` | {_type(info)} | {_value(info)} | {_cell(info.description or '')} |"
         )
     yield "\n".join(rows) + "\n"
+    known: dict[str, list[str]] = {}
     for place, member in deeper:
         if member in seen:
-            yield f"### `{place}`\n\nThe same keys as `{member.__name__}` above.\n"
+            known.setdefault(place, []).append(_link(seen[member]))
         else:
             yield from _sections(member, seen, place)
+    for place, links in known.items():
+        yield f"### `{place}`\n\nThe same keys as {', '.join(links)}.\n"
+
+
+def _link(title: str) -> str:
+    """A link to a section of the page, by its title."""
+    anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+    return f"[{title}](#{anchor})"
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
