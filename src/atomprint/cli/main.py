@@ -24,6 +24,7 @@ from atomprint.cli import (
     train,
 )
 from atomprint.cli.errors import report_errors
+from atomprint.cli.output import notes_of_warnings
 from atomprint.ground.processes import terminate
 
 app = typer.Typer(
@@ -79,7 +80,7 @@ def run(argv: Sequence[str]) -> int:
     command = typer.main.get_command(app)
 
     def invoke() -> None:
-        with command.make_context("atomprint", list(argv)) as context:
+        with notes_of_warnings(), command.make_context("atomprint", list(argv)) as context:
             command.invoke(context)
 
     return report_errors(invoke)

@@ -3,11 +3,14 @@
 import json
 import math
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+from atomprint.ground.errors import AtomprintWarning
 
 if TYPE_CHECKING:
     from atomprint.structures.reading import Problem
@@ -44,8 +47,19 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a small table on standard output; the first column may fold, the others not."""
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[int] = (0,)
+) -> None:
+    """Print a small table on standard output.
+
+    Parameters
+    ----------
+    header, rows
+        What it says.
+    words
+        Columns that hold words: they may fold, the longest first, where a line is too short. Those
+        of numbers never do.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -53,9 +67,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for index, name in enumerate(header):
-        first = index == 0
+        folds = index in words
         table.add_column(
-            name, justify="left" if first else "right", overflow="fold", no_wrap=not first
+            name, justify="left" if folds else "right", overflow="fold", no_wrap=not folds
         )
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
@@ -72,6 +86,25 @@ def print_places(places: Mapping[str, Any]) -> None:
 def note(text: str) -> None:
     """Say something on standard error."""
     print(text, file=sys.stderr)
+
+
+@contextmanager
+def notes_of_warnings() -> Iterator[None]:
+    """Say atomprint's own warnings as notes; others look as Python has them."""
+    with warnings.catch_warnings():
+        plain = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int,
+            file: TextIO | None = None, line: str | None = None,
+        ) -> None:  # fmt: skip
+            if issubclass(category, AtomprintWarning):
+                note(f"warning: {message}")
+            else:
+                plain(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def note_problems(problems: Sequence["Problem"]) -> None:

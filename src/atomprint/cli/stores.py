@@ -239,23 +239,33 @@ def merge(
     stores: Annotated[
         list[str], typer.Argument(metavar="STORE...", help="The stores.", show_default=False)
     ],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="STORE", help="Store to make.", show_default=False)
-    ],
+    out: Out,
+    rename: Annotated[
+        bool, typer.Option("--rename", help="Call crystals STORE/ID, by the stores' names.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Join stores, one after the other; of crystals with one id the first is kept."""
+    """Join stores, one after the other.
+
+    Of a crystal that several have under one id the first is kept, and the others are listed in
+    quarantine.jsonl; where one id stands for different crystals, --rename keeps them all.
+    Interrupted, the same command goes on.
+    """
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.data.store import Store
+        from atomprint.data.store.convert import QUARANTINE
         from atomprint.data.store.copying import merge_stores
 
-        found = merge_stores([Store(path) for path in stores], out, bars.stage("merge"))
+        opened = [Store(path) for path in stores]
+        found = merge_stores(opened, out, rename=rename, progress=bars.stage("merge"))
+    n_doubled = len(found.problems)
     if json:
-        print_json({"out": out, "written": found.n_written, "doubled": found.n_doubled})
+        counts = {"written": found.n_written, "doubled": n_doubled, "resumed": found.resumed}
+        print_json({"out": out, **counts})
         return
     places = {"written": out, "holds": f"{found.n_written:,} crystals"}
-    if found.n_doubled:
-        places["left out"] = f"{found.n_doubled:,} whose id an earlier one has"
+    if n_doubled:
+        places["left out"] = f"{n_doubled:,} that are there, listed in {out / QUARANTINE}"
     print_places(places)
 
 
@@ -269,7 +279,10 @@ def sample(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Draw crystals of a store at random, in their order, into another."""
+    """Draw crystals of a store at random, in their order, into another.
+
+    Interrupted, the same command goes on.
+    """
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.data.store import Store
         from atomprint.data.store.copying import sample_store
@@ -308,18 +321,17 @@ def dedupe(
 
         from atomprint.data.store import Store
         from atomprint.data.store.copying import select_store
-        from atomprint.data.store.writer import write_text
         from atomprint.evaluation.duplicates import find_duplicates
 
         opened = Store(store)
         found = find_duplicates(opened, same, confirm=confirm, progress=bars.stage("compare"))
         keep = np.ones(len(opened), np.bool_)
         keep[[duplicate.index for duplicate in found]] = False
-        copied = select_store(opened, np.flatnonzero(keep), out, bars.stage("write"))
         lines = [
             dumps({"id": d.id, "kept": d.kept_id, "distance": round(d.distance, 5)}) for d in found
         ]
-        write_text(out / "duplicates.jsonl", "".join(f"{line}\n" for line in lines))
+        beside = {"duplicates.jsonl": "".join(f"{line}\n" for line in lines)}
+        copied = select_store(opened, np.flatnonzero(keep), out, bars.stage("write"), beside)
     if json:
         print_json({"out": out, "written": copied.n_written, "duplicates": len(found)})
         return

@@ -17,3 +17,7 @@ class DataError(AtomprintError):
     """The data are wrong (exit status 1)."""
 
     exit_status = 1
+
+
+class AtomprintWarning(UserWarning):
+    """Something that is probably not meant; the command line prints it as a note."""

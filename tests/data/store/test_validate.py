@@ -161,13 +161,18 @@ def test_merging_and_sampling(tmp_path):
     two = written(tmp_path / "b", [*crystals(6, 2), *crystals(9, 1)[:4]], exact=True)
     found = merge_stores([one, two], tmp_path / "c")
     both = Store(tmp_path / "c")
-    assert (found.n_written, found.n_doubled) == (15, 4)
+    assert found.n_written == 15
+    assert [(p.file, p.id) for p in found.problems] == [
+        (str(tmp_path / "b"), c.id) for c in crystals(9, 1)[:4]
+    ]
+    assert list(read_quarantine(tmp_path / "c")) == list(found.problems)
     assert [c.id for c in both] == [c.id for c in crystals(9, 1) + crystals(6, 2)]
     assert both.description.exact
     assert both.units["energy"] == "eV"
     assert both.provenance == (mp,)
     assert_same(both[10], two[1], 0)
-    with pytest.raises(UsageError, match="there already"):
+    assert merge_stores([one, two], tmp_path / "c").resumed == 15
+    with pytest.raises(UsageError, match="is a store of something else"):
         merge_stores([one], tmp_path / "c")
     other = written(tmp_path / "d", crystals(2, 5), units={"energy": "meV"})
     with pytest.raises(DataError, match="in eV in the store and in meV"):

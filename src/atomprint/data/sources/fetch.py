@@ -18,7 +18,12 @@ from atomprint.data.sources.base import BEGINNING, Page, SourceBase, Surrounding
 from atomprint.data.store import Store, StoreWriter, is_store
 from atomprint.data.store.convert import QUARANTINE
 from atomprint.data.store.layout import read_header
-from atomprint.data.store.store import read_description, shard_paths
+from atomprint.data.store.store import (
+    Description,
+    read_description,
+    refuse_holes,
+    shard_paths,
+)
 from atomprint.data.store.writer import write_text
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
@@ -93,11 +98,13 @@ def fetch(
         raise UsageError(f"{source.described} has no end; say how many crystals are wanted (n)")
     inputs = hashlib.sha256(source.identity().encode()).hexdigest()[:16]
     started = is_store(out)
-    if started and read_description(out).inputs != inputs:
+    old = read_description(out) if started else Description()
+    if started and old.inputs != inputs:
         raise UsageError(
             f"{out}: is a store of something else (or the source's settings have changed); choose "
             "another --out, and join stores with: atomprint data merge"
         )
+    refuse_holes(out, old)
     around = replace(around or Surroundings(), folder=out / DOWNLOADS)
     # Asked for before anything is written: a wrong address or a missing key leaves no folder.
     provenance = () if started else source.provenance(around)

@@ -19,10 +19,13 @@ from pathlib import Path
 
 from atomprint.data.store.columns import Columns, merged
 from atomprint.data.store.layout import read_header
+from atomprint.data.store.packing import hash_id
 from atomprint.data.store.store import (
+    Description,
     Provenance,
     Store,
     is_store,
+    lacking,
     read_description,
     shard_paths,
 )
@@ -82,8 +85,9 @@ def convert(
     """Write crystals and labels of any files into a store.
 
     Interrupted at any moment, the same call goes on: no crystal is lost or doubled, and the store
-    is the same as if nothing had happened. Bad records are left out and listed, with file, id and
-    reason, in the store's ``quarantine.jsonl``.
+    is the same as if nothing had happened. Into a store of which damaged shards were set aside, the
+    same call brings their crystals again, behind the others. Bad records are left out and listed,
+    with file, id and reason, in the store's ``quarantine.jsonl``.
 
     Parameters
     ----------
@@ -127,17 +131,19 @@ def convert(
                     f"{out}: is a store made of other files (or the files have changed); choose "
                     "another --out, and join stores with: atomprint data merge"
                 )
-            if old.complete:
+            _same_options(out, old, exact, provenance)
+            if not lacking(old):
                 problems = list(read_quarantine(out))
                 store = Store(out)
                 return Converted(store, problems, ["was complete already"], len(store))
         # An interruption before the first description leaves an empty folder: it is started anew.
+        holes = old is not None and old.holes
         with StoreWriter(
             out, exact=exact, provenance=provenance, shard_atoms=shard_atoms,
             shard_crystals=shard_crystals,
         ) as writer:  # fmt: skip
             writer.describe(inputs=inputs, complete=False, ordering=ordering)
-            job = _Conversion(stream, writer, strict, progress or _ignore)
+            job = _Conversion(stream, writer, strict, progress or _ignore, again=holes)
             reads = (
                 _on_processes(
                     paths, labels, id_column, ordering, stream.n_files, job.start, workers
@@ -166,12 +172,31 @@ def _ignore(done: int, total: int, numbers: dict[str, float]) -> None:
     """Take progress and do nothing."""
 
 
+def _same_options(
+    out: Path, old: Description, exact: bool, provenance: Sequence[Provenance]
+) -> None:
+    """Refuse to go on with what would make another store."""
+    if exact != old.exact:
+        made = "with" if old.exact else "without"
+        raise UsageError(f"{out}: was made {made} --exact; give the same, or choose another --out")
+    for part in provenance:
+        if part not in old.provenance:
+            raise UsageError(
+                f"{out}: was made without --source {part.source!r} (and its licence and citation); "
+                "give the same, or choose another --out"
+            )
+
+
 class _Conversion:
-    """Crystals from a stream into a writer, from where the last shard stands."""
+    """Crystals from a stream into a writer, from where the last shard stands.
+
+    With ``again`` from the first file on, for crystals of shards that are gone.
+    """
 
     def __init__(
-        self, stream: CrystalStream, writer: StoreWriter, strict: bool, progress: Progress
-    ) -> None:
+        self, stream: CrystalStream, writer: StoreWriter, strict: bool, progress: Progress,
+        *, again: bool = False,
+    ) -> None:  # fmt: skip
         self.stream, self.writer, self.strict, self.progress = stream, writer, strict, progress
         self.start: Place = (0, 0)
         self.resumed = 0
@@ -183,7 +208,11 @@ class _Conversion:
             self.resumed += int(about["n_crystals"])
             known.add(about["columns"])
             self._add_units(about["units"], "the store")
+        if again:
+            self.start = (0, 0)
         self.columns = known.follow()
+        self.again = again
+        self.met: set[int] = set()
         self.problems: list[Problem] = []
         self.n_crystals, self.n_drawn = self.resumed, 0
 
@@ -200,7 +229,10 @@ class _Conversion:
 
     def _take(self, read: Read) -> None:
         item = read.item
+        is_first = self.again and not isinstance(item, Problem) and self._is_first(item.id)
         if not isinstance(item, Problem) and item.id in self.writer:
+            if is_first:
+                return
             reason = f"the id {item.id!r} was read before"
             item = Problem(read.file, item.id, reason, "duplicate")
         if isinstance(item, Problem):
@@ -213,6 +245,13 @@ class _Conversion:
         self.writer.hold(item.with_labels(labels))
         self.n_crystals += 1
         self.n_drawn += read.drawn
+
+    def _is_first(self, id: str) -> bool:
+        """Whether an id is met for the first time: a crystal of the store is then no double."""
+        value = hash_id(id)
+        known = value in self.met
+        self.met.add(value)
+        return not known
 
     def _add_units(self, units: Mapping[str, str], where: str) -> None:
         for name, unit in units.items():
@@ -247,6 +286,8 @@ class _Conversion:
         problems = [*self.stream.problems]
         problems += [Problem(**problem) for about in headers for problem in about["problems"]]
         problems += decision.problems
+        # Those of shards that are there were met again.
+        problems = list(dict.fromkeys(problems)) if self.again else problems
         for table in self.stream.tables:
             problems += table.problems
             problems += [
@@ -266,6 +307,7 @@ class _Conversion:
             not_labels=decision.not_labels,
             dates=decision.dates,
             complete=True,
+            holes=False,
             shards=tuple(file.name for file in shard_paths(self.writer.path)),
         )
         notes = list(decision.notes)

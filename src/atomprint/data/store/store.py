@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -37,7 +38,7 @@ from atomprint.data.store.packing import (
 )
 from atomprint.data.store.remote import RemoteShards, is_remote
 from atomprint.ground.documents import json_of
-from atomprint.ground.errors import DataError, UsageError
+from atomprint.ground.errors import AtomprintWarning, DataError, UsageError
 from atomprint.ground.settings import Settings
 from atomprint.structures.crystal import Crystal
 
@@ -68,8 +69,11 @@ class Description(Settings):
     not_labels: tuple[str, ...] = Field((), description="columns that turned out to be text")
     dates: tuple[str, ...] = Field((), description="labels that are dates, in years")
     provenance: tuple[Provenance, ...] = Field((), description="where the crystals are from")
-    inputs: str = Field("", description="hash of the files that an unfinished conversion reads")
-    complete: bool = Field(True, description="whether a conversion into it has ended")
+    inputs: str = Field("", description="hash of what it is made of, where a command made it")
+    complete: bool = Field(True, description="whether that command has come to its end")
+    holes: bool = Field(
+        False, description="whether shards were set aside whose crystals were not read again"
+    )
     ordering: int | None = Field(
         None, description="seed with which disordered crystals were made ordered ones, if they were"
     )
@@ -138,6 +142,34 @@ def shard_paths(path: Path) -> list[Path]:
     return sorted((path / SHARDS).glob(f"*{SUFFIX}"))
 
 
+def lacking(description: Description) -> str:
+    """Why crystals are missing in a store, and what to do; empty if none are."""
+    if not description.complete:
+        return "is unfinished: what made it was interrupted; give that command again"
+    if description.holes:
+        return "lacks crystals of damaged shards; give the command that made it again"
+    return ""
+
+
+def refuse_holes(path: Path, description: Description) -> None:
+    """Refuse to go on in order where crystals in the midst are gone.
+
+    Raises
+    ------
+    UsageError
+        If shards were set aside.
+    """
+    if description.holes:
+        raise UsageError(
+            f"{path}: lacks crystals of damaged shards, which cannot be had by themselves; choose "
+            "another --out"
+        )
+
+
+def _again(path: Path | str) -> "Store":
+    return Store(path, unfinished=True)
+
+
 class Store(Measured):
     """Crystals on disk, in a sequence: ``store[7]``, ``len(store)``, ``for crystal in store``.
 
@@ -150,6 +182,8 @@ class Store(Measured):
         The store's folder; or its address (``s3://...``, ``gs://...``, ``https://...``,
         ``hf://...``), from where shards are fetched when they are needed, see
         :mod:`atomprint.data.store.remote`.
+    unfinished
+        Do not warn of a store that lacks crystals because what made it was interrupted.
 
     Raises
     ------
@@ -157,9 +191,14 @@ class Store(Measured):
         If it is no store; of an address, also if a package for it is missing.
     DataError
         If it is not whole, or cannot be reached.
+
+    Warns
+    -----
+    AtomprintWarning
+        If it is unfinished.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, unfinished: bool = False) -> None:
         self._remote = RemoteShards(path) if isinstance(path, str) and is_remote(path) else None
         self.path: Path | str = Path(path) if self._remote is None else self._remote.url
         try:
@@ -185,6 +224,8 @@ class Store(Measured):
         self._sources = [f"{Path(self.path).name}/{file.name}" for file in self._files]
         n_bytes = sum(header.n_bytes for header in self._headers)
         self._is_large = n_bytes > _MOST_MAPPED and hasattr(os, "pread")
+        if not unfinished and (reason := lacking(self.description)):
+            warnings.warn(f"{self.path}: {reason}", AtomprintWarning, stacklevel=2)
 
     def _found(self, remote: RemoteShards | None) -> list[tuple[Path, Header]]:
         """Read the description and every shard's header."""
@@ -216,9 +257,9 @@ class Store(Measured):
                 found[name] = (name, tail)
         return found
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[Path | str]]:
-        """Send the path: the other process maps the files itself."""
-        return Store, (self.path,)
+    def __reduce__(self) -> tuple["Callable[[Path | str], Store]", tuple[Path | str]]:
+        """Send the path: the other process maps the files itself, and was warned here."""
+        return _again, (self.path,)
 
     def __len__(self) -> int:
         """Number of crystals."""
@@ -256,6 +297,11 @@ class Store(Measured):
         index %= len(self)
         shard = int(np.searchsorted(self._stops, index, side="right"))
         return shard, index - (int(self._stops[shard - 1]) if shard else 0)
+
+    def id_hashes(self) -> npt.NDArray[np.uint64]:
+        """Hash of every crystal's id, in their order."""
+        found = [self.arrays(shard)["id_hashes"] for shard in range(len(self._files))]
+        return np.concatenate(found).astype(np.uint64) if found else np.zeros(0, np.uint64)
 
     def arrays(self, shard: int) -> dict[str, AnyArray]:
         """Arrays of a shard, mapped into memory."""

@@ -24,6 +24,8 @@ from atomprint.data.store.store import (
     DESCRIPTION,
     LOST,
     Description,
+    Provenance,
+    lacking,
     lost_shards,
     read_description,
     shard_paths,
@@ -50,12 +52,15 @@ class Damage:
         Crystals that are concerned, where that can still be read.
     repaired
         What was done about it; empty if nothing.
+    lost
+        Whether crystals are no longer in the store.
     """
 
     file: Path
     reason: str
     ids: tuple[str, ...] = ()
     repaired: str = ""
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ def validate_store(
     """Read every byte of a store and compare it with what was written.
 
     Found are: shards that are cut off, changed, no shards or missing; counts that contradict each
-    other; ids that stand for two crystals; a description that cannot be read. Repairing moves
+    other; ids that stand for two crystals; a description that cannot be read; and that what made
+    the store never came to its end, which only that command mends. Repairing moves
     damaged shards to the folder ``damaged`` and notes their ids, where they can be read, in
     ``quarantine.jsonl``; takes out the later one of two crystals with one id; and makes the
     description anew from the shards.
@@ -128,9 +134,13 @@ def _repaired(folder: Path, progress: Progress | None) -> Validation:
     for file in shard_paths(folder):
         if (reason := _unreadable(file)) is not None:
             damages.append(_set_aside(folder, file, reason, ()))
-    with StoreWriter(folder):
+    with StoreWriter(folder) as writer:
         found = _look(folder, shard_paths(folder), True, progress)
-    found.damages[:0] = damages
+        moved = {damage.file for damage in damages}
+        found.damages[:] = [*damages, *(d for d in found.damages if d.file not in moved)]
+        # A store that no command made is what it is.
+        if writer.description.inputs and any(damage.lost for damage in found.damages):
+            writer.describe(holes=True)
     return found
 
 
@@ -157,8 +167,13 @@ def _look(folder: Path, files: list[Path], repair: bool, progress: Progress | No
     else:
         # The writer that repairs lists the shards anew when it ends.
         said = "no longer named there" if repair else ""
-        lost = lost_shards(folder, read_description(folder), files)
-        damages += [Damage(file, LOST, (), said) for file in lost]
+        description = read_description(folder)
+        damages += [
+            Damage(file, LOST, (), said, lost=True)
+            for file in lost_shards(folder, description, files)
+        ]
+        if reason := lacking(description):
+            damages.append(Damage(folder / DESCRIPTION, reason))
     seen = SeenIds()
     n_crystals = n_bytes = n_shards = 0
     for done, file in enumerate(files, start=1):
@@ -275,18 +290,27 @@ def _set_aside(folder: Path, file: Path, reason: str, ids: tuple[str, ...]) -> D
     rows = [*read_quarantine(folder), *lost]
     lines = [json.dumps(asdict(problem), ensure_ascii=False) for problem in rows]
     write_text(folder / QUARANTINE, "".join(f"{line}\n" for line in lines))
-    return Damage(file, reason, ids, f"moved to {aside / file.name}")
+    return Damage(file, reason, ids, f"moved to {aside / file.name}", lost=True)
 
 
 def _new_description(folder: Path, files: list[Path]) -> None:
     """Make ``store.json`` from what the shards say."""
     units: dict[str, str] = {}
     exact = False
+    provenance: dict[Provenance, None] = {}
+    inputs = ""
     for file in files:
         if _unreadable(file) is None:
             header = read_header(file)
             units |= header.about.get("units", {})
             place = header.arrays.get("positions")
             exact |= place is not None and place.dtype == "<f8"
-    description = Description(units=units, exact=exact)
+            known = header.about.get("provenance", [])
+            provenance |= dict.fromkeys(Provenance.model_validate(one) for one in known)
+            inputs = header.about.get("inputs", inputs)
+    # Whether all of it is there only the command that made it can find out.
+    description = Description(
+        units=units, exact=exact, provenance=tuple(provenance), inputs=inputs,
+        holes=bool(inputs),
+    )  # fmt: skip
     write_text(folder / DESCRIPTION, description.model_dump_json(indent=1) + "\n")

@@ -197,8 +197,10 @@ class StoreWriter:
         described: dict[str, Any] = {"labels": {}, "n_crystals": 0, "n_atoms": 0}
         if self._crystals:
             arrays, described = pack(self._crystals, self.description.exact, str(self.path))
+        # Should store.json be lost, the shards still say where their crystals are from.
+        origin = self.description.model_dump(mode="json", include={"provenance", "inputs"})
         path = self.path / SHARDS / f"{self._number:08d}{SUFFIX}"
-        write_shard(path, arrays, {**described, **(about or {})})
+        write_shard(path, arrays, {**described, **origin, **(about or {})})
         self._number += 1
         self._crystals, self._n_atoms = [], 0
 
