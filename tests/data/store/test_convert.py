@@ -11,11 +11,13 @@ import pytest
 
 from atomprint.data.embedded import CORPUS
 from atomprint.data.store import Store, is_store
-from atomprint.data.store.convert import convert, read_quarantine
+from atomprint.data.store import convert as convert_module
+from atomprint.data.store.convert import _tasks, convert, read_quarantine
 from atomprint.data.store.store import read_description
 from atomprint.data.store.writer import StoreWriter
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading import read_crystals
+from atomprint.structures.reading.stream import CrystalStream
 
 XYZ = """{n}
 Lattice="4 0 0 0 4 0 0 0 {c}" Properties=species:S:1:pos:R:3{columns} {labels}pbc="T T T"
@@ -97,7 +99,24 @@ def test_arrays_an_atom_survive(tmp_path):
     assert_like_reading(store, tmp_path / "a.xyz")
 
 
-def test_cuts_do_not_depend_on_workers(tmp_path, folder):
+def test_large_files_are_not_read_whole_by_workers(folder, monkeypatch):
+    path, _ = folder
+    # The first and the last file are the larger ones.
+    monkeypatch.setattr(convert_module, "_BYTES_A_TASK", 1000)
+    with CrystalStream(path) as stream:
+        tasks = list(_tasks(stream, 0))
+        sizes = [stream.size_of(number) for number in range(stream.n_files)]
+        assert next(_tasks(stream, 5))[0] == 5
+    assert [task for task in tasks if isinstance(task, int)] == [0, stream.n_files - 1]
+    shared = [task for task in tasks if isinstance(task, list)]
+    assert [n for task in shared for n in task] == list(range(1, stream.n_files - 1))
+    assert all(sum(sizes[n] for n in task) <= 1000 for task in shared)
+    assert len(shared) > 2
+
+
+def test_cuts_do_not_depend_on_workers(tmp_path, folder, monkeypatch):
+    # Some files are read by workers and some are not.
+    monkeypatch.setattr(convert_module, "_BYTES_A_TASK", 1000)
     hashes = {
         convert(folder[0], tmp_path / f"s{n}", workers=n, shard_crystals=7).store.hash()
         for n in (1, 2)

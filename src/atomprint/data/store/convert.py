@@ -13,7 +13,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -34,13 +33,16 @@ from atomprint.ground.documents import json_of
 from atomprint.ground.errors import AtomprintError, DataError, UsageError
 from atomprint.ground.processes import end_with_parent
 from atomprint.structures.reading.files import PathInput
+from atomprint.structures.reading.labels import aside_notes
 from atomprint.structures.reading.read import drawn_note
 from atomprint.structures.reading.result import Problem
 from atomprint.structures.reading.stream import CrystalStream, Place, Read
 
 QUARANTINE = "quarantine.jsonl"
 Progress = Callable[[int, int, dict[str, float]], None]
-_FILES_A_TASK = 32
+_FILES_A_TASK, _BYTES_A_TASK = 32, 16 << 20
+"""Files that a worker reads at a time. A larger file is read crystal by crystal where the store is
+written, as its crystals may not fit into memory."""
 _AHEAD = 3
 _MOST_PROBLEMS = 20_000
 
@@ -98,7 +100,8 @@ def convert(
     exact
         Keep geometry in float64.
     workers
-        Processes that read files, where there are many files on disk; 1 reads in this one.
+        Processes that read files, where there are many on disk; 1 reads in this one, as archives
+        and files above 16 MiB always are.
     strict
         Refuse if anything is left out.
     provenance
@@ -145,9 +148,7 @@ def convert(
             writer.describe(inputs=inputs, complete=False, ordering=ordering)
             job = _Conversion(stream, writer, strict, progress or _ignore, again=holes)
             reads = (
-                _on_processes(
-                    paths, labels, id_column, ordering, stream.n_files, job.start, workers
-                )
+                _on_processes(stream, paths, labels, id_column, ordering, job.start, workers)
                 if workers > 1 and stream.parallel()
                 else stream.read(job.start)
             )
@@ -311,6 +312,8 @@ class _Conversion:
             shards=tuple(file.name for file in shard_paths(self.writer.path)),
         )
         notes = list(decision.notes)
+        names = {name for about in headers for name in about["labels"]}
+        notes += aside_notes(self.stream.tables, names)
         # Shards of stores begun before orderings were drawn have no such number.
         if n_drawn := sum(about.get("n_drawn", 0) for about in headers):
             notes.append(drawn_note(n_drawn, self.writer.description.ordering))
@@ -323,27 +326,29 @@ def _stem(key: str) -> str:
 
 
 def _on_processes(
+    stream: CrystalStream,
     paths: PathInput | Sequence[PathInput],
     labels: PathInput | None,
     id_column: str | None,
     ordering: int | None,
-    n_files: int,
     start: Place,
     n_workers: int,
 ) -> Iterator[Read]:
     """Read files on several processes, in the files' order; few are ahead of what is taken."""
     several = [paths] if isinstance(paths, str | Path) or not isinstance(paths, Sequence) else paths
     inputs = tuple(str(path) for path in several)
-    numbers = iter(range(start[0], n_files))
-    waiting: deque[Future[list[Read]]] = deque()
+    tasks = _tasks(stream, start[0])
+    waiting: deque[Future[list[Read]] | int] = deque()
     # Not forked: a fork of a process with threads may hang.
     with ProcessPoolExecutor(
         n_workers, mp_context=get_context("spawn"), initializer=end_with_parent
     ) as pool:
 
         def submit() -> None:
-            task = list(islice(numbers, _FILES_A_TASK))
-            if task:
+            task = next(tasks, None)
+            if isinstance(task, int):
+                waiting.append(task)
+            elif task is not None:
                 named = None if labels is None else str(labels)
                 waiting.append(pool.submit(_read_files, inputs, named, id_column, ordering, task))
 
@@ -351,7 +356,8 @@ def _on_processes(
             for _ in range(_AHEAD * n_workers):
                 submit()
             while waiting:
-                reads = waiting.popleft().result()
+                first = waiting.popleft()
+                reads = stream.read_files([first]) if isinstance(first, int) else first.result()
                 submit()
                 for read in reads:
                     # The first file may have been read in part.
@@ -364,6 +370,24 @@ def _on_processes(
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _tasks(stream: CrystalStream, first: int) -> Iterator[list[int] | int]:
+    """Numbers of files that are read together, in order; a large file's number by itself."""
+    together: list[int] = []
+    n_bytes = 0
+    for number in range(first, stream.n_files):
+        size = stream.size_of(number)
+        if together and (len(together) == _FILES_A_TASK or n_bytes + size > _BYTES_A_TASK):
+            yield together
+            together, n_bytes = [], 0
+        if size > _BYTES_A_TASK:
+            yield number
+        else:
+            together.append(number)
+            n_bytes += size
+    if together:
+        yield together
 
 
 @lru_cache(maxsize=1)

@@ -142,6 +142,10 @@ class CrystalStream:
         entries = self._inventory.entries
         return len(entries) > 1 and all(entry.path is not None for entry in entries)
 
+    def size_of(self, number: int) -> int:
+        """Bytes of a file on disk."""
+        return Path(_file_on_disk(self._inventory.entries[number])).stat().st_size
+
     def read_files(self, numbers: Iterable[int]) -> Iterator[Read]:
         """Read some files, whole, by their numbers."""
         for number in numbers:
