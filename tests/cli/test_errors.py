@@ -34,6 +34,7 @@ def test_no_command(shell):
         (["demo", "--seed", "-1"], "seed"),
         (["data", "inspect", "nowhere"], "nowhere"),
         (["data", "inspect", "*.nothing"], "*.nothing"),
+        (["data", "inspect", *[f"{i}.cif" for i in range(99)]], "or a pattern in quotes"),
         (["fingerprint", "x.cif", "--out", "f.txt"], ".parquet or .csv"),
         (["fingerprint", "x.cif", "--kind", "sopa", "--out", "f.csv"], "soap"),
         (["fingerprint", "x.cif", "cutof=3", "--out", "f.csv"], "did you mean 'cutoff'"),

@@ -13,6 +13,8 @@ from atomprint.ground.processes import Terminated
 
 TRACEBACK = "ATOMPRINT_TRACEBACK"
 INTERRUPTED = 130
+_SHOWN = 120
+"""Characters of a list of arguments."""
 _WHAT_TO_DO = {
     errno.ENOSPC: " on a disk that is written to; make room and give the command again",
     errno.EDQUOT: " where is written to; make room and give the command again",
@@ -75,7 +77,14 @@ def _sentence(error: Exception) -> tuple[str, int]:
     if hasattr(error, "format_message"):  # the command line's own errors: unknown option and such
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "atomprint"
-        return f"{error.format_message().rstrip('.')}; see {path} --help", 2
+        text = error.format_message().rstrip(".")
+        if text.startswith("Got unexpected extra argument"):
+            # What a shell makes of *.cif are hundreds of names.
+            more = " ..." if len(text) > _SHOWN else ""
+            text = (
+                f"{text[:_SHOWN]}{more}; of several files give the folder, or a pattern in quotes"
+            )
+        return f"{text}; see {path} --help", 2
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; smaller batches need less, for instance loop.batch.max_atoms=512", 1
     if isinstance(error, OSError):

@@ -63,8 +63,8 @@ def find_duplicates(
     crystals
         A store, or any sequence.
     same, volume
-        See :func:`atomprint.evaluation.leakage.find_leaks`; ``same=0`` finds exact copies only, up
-        to rounding to five digits.
+        See :func:`atomprint.evaluation.leakage.find_leaks`; ``same=0`` finds crystals whose
+        fingerprints are equal to five digits: copies, in whatever cell they are written.
     confirm
         Ask pymatgen's StructureMatcher too, with its own tolerances; far slower.
     progress

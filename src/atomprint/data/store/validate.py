@@ -35,6 +35,8 @@ from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading.result import Problem
 
 DAMAGED = "damaged"
+_CHANGED = "bytes were changed in: "
+_HASHES = f"{_CHANGED}id_hashes"
 Progress = Callable[[int, int], None]
 
 
@@ -180,6 +182,9 @@ def _look(folder: Path, files: list[Path], repair: bool, progress: Progress | No
         damage, header = _damage_of(file)
         if damage is None and header is not None and header.n_crystals:
             damage, header = _doubled(file, header, seen, repair)
+        elif damage is not None and repair and damage.reason == _HASHES:
+            # They follow from the ids: nothing is lost.
+            damage, header = _rehashed(file)
         elif damage is not None and repair:
             damage = _set_aside(folder, file, damage.reason, damage.ids)
         if damage is not None:
@@ -205,10 +210,20 @@ def _damage_of(file: Path) -> tuple[Damage | None, Header | None]:
     arrays = map_arrays(file, header)
     if broken:
         ids = () if {"ids", "id_stops"} & set(broken) else tuple(_ids(arrays, header))
-        return Damage(file, f"bytes were changed in: {', '.join(broken)}", ids), None
+        return Damage(file, _CHANGED + ", ".join(broken), ids), None
     if reason := _contradiction(arrays, header):
         return Damage(file, reason, ()), None
     return None, header
+
+
+def _rehashed(file: Path) -> tuple[Damage, Header]:
+    """Write a shard anew with hashes of its ids."""
+    header = read_header(file)
+    arrays = {name: np.array(array) for name, array in map_arrays(file, header).items()}
+    arrays["id_hashes"] = np.array([hash_id(id) for id in _ids(arrays, header)], np.uint64)
+    return Damage(file, _HASHES, (), "made anew from the ids"), write_shard(
+        file, arrays, header.about
+    )
 
 
 def _contradiction(arrays: dict[str, AnyArray], header: Header) -> str:
