@@ -40,6 +40,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/python scripts/generate_faults_page.py --check
 	$(BIN)/python scripts/generate_billions_page.py --check
 	$(BIN)/python scripts/generate_generators_page.py --check
+	$(BIN)/python scripts/generate_corpora_page.py --check
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/generate_reference.py
@@ -49,6 +50,7 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/generate_faults_page.py
 	$(BIN)/python scripts/generate_billions_page.py
 	$(BIN)/python scripts/generate_generators_page.py
+	$(BIN)/python scripts/generate_corpora_page.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -16,6 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks" / "pretraining"))
 import gains as g
 from arms import RECIPE
+from generate_results_page import measured as earlier
 from loaded import Study, twin
 from sets import SETS
 
@@ -184,8 +185,8 @@ def page() -> str:
 
 
 def measured() -> dict[str, Any]:
-    """What `atomprint corpus list` says, by kind of source."""
-    values = {}
+    """What `atomprint corpus list` says, by kind of source; the first recipe's where it is all."""
+    values = earlier()
     for one in corpora():
         kind = KINDS.get(one.name, one.name)
         if not one.main or not kind.isidentifier():
@@ -193,8 +194,7 @@ def measured() -> dict[str, Any]:
         values[kind] = {
             "gain": round(g.mean_gain(one.main).value, 4),
             "sets": {
-                name: round(g.mean_gain({name: seeds}).value, 4)
-                for name, seeds in one.ratios.items()
+                name: round(g.mean_gain({name: seeds}).value, 4) for name, seeds in one.main.items()
             },
             "n_corpus": one.n_crystals,
             "n_labels": N_LABELS,

@@ -127,9 +127,7 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
-def _sections(
-    model: type[BaseModel], seen: dict[type[BaseModel], str], path: str
-) -> Iterator[str]:
+def _sections(model: type[BaseModel], seen: dict[type[BaseModel], str], path: str) -> Iterator[str]:
     """A table for a model, then one for every model that its fields hold.
 
     What has a section already, by its title in ``seen``, is pointed to.

@@ -1,4 +1,4 @@
-"""Write docs/results.md, the table in README.md and what `atomprint corpus list` says was measured.
+"""Write docs/results.md and the table in README.md.
 
 From the JSON under benchmarks/results.
 
@@ -25,7 +25,6 @@ BEGIN = (
     "<!-- results: begin (written from benchmarks/results by scripts/generate_results_page.py) -->"
 )
 END = "<!-- results: end -->"
-MEASURED = ROOT / "src" / "atomprint" / "data" / "sources" / "measured.json"
 
 
 def load(name: str) -> dict[str, Any] | None:
@@ -72,7 +71,7 @@ def gains(result: dict[str, Any], full: dict[str, Any]) -> dict[str, list[float]
 
 
 def measured() -> dict[str, Any]:
-    """What corpora were worth, for `atomprint corpus list`: by kind of source."""
+    """What corpora were worth with the first recipe, by kind of source."""
     full = load("main_job")
     found: dict[str, Any] = {}
     for kind, result in (
@@ -218,7 +217,6 @@ def main() -> int:
     wanted = {
         ROOT / "docs" / "results.md": page(),
         readme: with_table(readme.read_text(encoding="utf-8")),
-        MEASURED: json.dumps(measured(), indent=1) + "\n",
     }
     stale = [p for p, text in wanted.items() if not p.is_file() or p.read_text("utf-8") != text]
     if arguments.check:

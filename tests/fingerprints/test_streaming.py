@@ -22,6 +22,7 @@ from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading import read_crystals
 from atomprint.structures.reading.stream import CrystalStream
 from atomprint.structures.writing import write_parquet
+from tests.ray_cluster import two_workers
 from tests.toy import toy_crystals
 
 SMALL = {"soap": {"cutoff": 3.0, "n_max": 2, "l_max": 1}, "ead": {"cutoff": 3.0, "n_shells": 2}}
@@ -346,20 +347,17 @@ print(tracemalloc.get_traced_memory()[1])
     assert peaks[1] < peaks[0] + 3000 * 1000
 
 
-def test_on_a_ray_cluster(data, tmp_path):
-    ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'atomprint[ray]')")
-    from ray.cluster_utils import Cluster
+@pytest.mark.parametrize("killed", [False, True], ids=["two workers", "one is killed"])
+def test_on_a_ray_cluster(data, tmp_path, killed):
+    with two_workers() as (cluster, nodes):
+        write(data, tmp_path / "here.parquet")
 
-    write(data, tmp_path / "here.parquet")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    try:
-        for _ in range(2):
-            cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
-        write(data, tmp_path / "there.parquet", ray=cluster.address)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+        def kill(stage, done, total, numbers):
+            if killed and nodes and done and stage == "fingerprint":
+                cluster.remove_node(nodes.pop(), allow_graceful=False)
+
+        write(data, tmp_path / "there.parquet", ray=cluster.address, progress=kill)
+        assert len(nodes) == 2 - killed
     assert (tmp_path / "here.parquet").read_bytes() == (tmp_path / "there.parquet").read_bytes()
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from atomprint.evaluation.evaluate import Evaluation, Progress
 from atomprint.evaluation.networks import Network
 from atomprint.evaluation.units import Claim, Unit, claim, measure
-from atomprint.ground.errors import AtomprintError, UsageError
+from atomprint.ground.cluster import connected, n_processors
+from atomprint.ground.errors import AtomprintError
 
 
 def run_on_ray(
@@ -43,18 +44,12 @@ def run_on_ray(
     DataError
         If an arm cannot do a unit; what was done is kept.
     """
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--ray needs Ray: pip install 'atomprint[ray]'") from None
     total = len(evaluation.units())
     pending = deque(evaluation.pending(folder))
     n_done = 0
     with ExitStack() as stack:
-        if not ray.is_initialized():
-            _connect(ray, address)
-            stack.callback(ray.shutdown)
-        size = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        ray = stack.enter_context(connected(address))
+        size = n_processors(ray)
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
         # The crystals travel once, not with every unit.
         shared = ray.put((list(evaluation.crystals), evaluation.target))
@@ -99,10 +94,3 @@ def _release(at_work: dict[Any, Claim]) -> None:
 def _wants_gpu(unit: Unit) -> bool:
     return isinstance(unit.arm, Network) and unit.arm.settings.loop.device != "cpu"
 
-
-def _connect(ray: Any, address: str) -> None:
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"--ray {address}: no cluster there ({first})") from None

@@ -96,12 +96,15 @@ class Surroundings:
         Called with the name of a file, bytes of it done and in all, while it is downloaded.
     workers
         Processes, for what is computed.
+    ray
+        Address of a Ray cluster that computes instead; empty for none.
     """
 
     web: Web = field(default_factory=Web)
     folder: Path = Path(".downloads")
     progress: Callable[[str, int, int], None] = lambda name, done, total: None
     workers: int = 1
+    ray: str = ""
 
 
 class SourceBase(Settings):

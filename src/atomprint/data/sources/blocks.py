@@ -7,13 +7,18 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from multiprocessing import get_context
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from atomprint.data.sources.base import BEGINNING, Page, SourceBase, Surroundings, made
-from atomprint.ground.errors import UsageError
+from atomprint.ground.cluster import connected, n_processors
+from atomprint.ground.errors import AtomprintError, UsageError
 from atomprint.ground.processes import end_with_parent
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.result import Record
+
+_AHEAD = 2
+"""Blocks that wait, for each processor of a cluster."""
+_RETRIES = 5
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,13 @@ class BlockSource(SourceBase):
         """Yield block after block, without end; the place is the block's number."""
         self.prepare(around)
         first = int(start or 0)
-        blocks = self._on_processes(first, around.workers) if around.workers > 1 else None
-        for number, block in enumerate(blocks or self._here(first), first):
+        if around.ray:
+            blocks = self._on_cluster(first, around.ray)
+        elif around.workers > 1:
+            blocks = self._on_processes(first, around.workers)
+        else:
+            blocks = self._here(first)
+        for number, block in enumerate(blocks, first):
             page = made(block.records, self.described)
             yield Page(page, str(number + 1), rejected=block.rejected)
 
@@ -100,3 +110,28 @@ class BlockSource(SourceBase):
                     yield waiting.popleft().result()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+    def _on_cluster(self, first: int, address: str) -> Iterator[Block]:
+        """Blocks in their order from a Ray cluster, a few ahead of what is taken.
+
+        Blocks of a machine that is lost are made again by another.
+        """
+        with connected(address) as ray:
+            task = ray.remote(_block).options(num_cpus=1, max_retries=_RETRIES)
+            number = first
+            waiting: deque[Any] = deque()
+            while True:
+                while len(waiting) < _AHEAD * n_processors(ray):
+                    waiting.append(task.remote(self, number))
+                    number += 1
+                try:
+                    block: Block = ray.get(waiting.popleft())
+                except ray.exceptions.RayTaskError as error:
+                    cause = error.cause if isinstance(error.cause, AtomprintError) else error
+                    raise cause from None
+                yield block
+
+
+def _block(source: BlockSource, number: int) -> Block:
+    """What a cluster runs."""
+    return source.block(number)

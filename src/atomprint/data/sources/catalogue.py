@@ -12,7 +12,7 @@ from atomprint.data.sources.base import Card
 from atomprint.ground.settings import Settings, validate
 
 MEASURED = Path(__file__).with_name("measured.json")
-"""Written from ``benchmarks/results`` by ``scripts/generate_results_page.py``."""
+"""Written from ``benchmarks/results`` by ``scripts/generate_corpora_page.py``."""
 
 EMBEDDED = Card(
     title="embedded",

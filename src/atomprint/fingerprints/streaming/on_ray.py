@@ -9,11 +9,12 @@ import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from importlib import import_module
 from itertools import islice
 from typing import Any
 
 from atomprint.fingerprints.streaming.job import Job, Part, PartInfo, job_text, make_part_of
-from atomprint.ground.errors import UsageError
+from atomprint.ground.cluster import connected, n_processors, need_ray
 
 # Parts in a wave, for each processor of the cluster.
 _PER_PROCESSOR = 4
@@ -34,20 +35,14 @@ def on_ray(job: Job, address: str) -> Callable[[Iterator[Part]], Iterator[tuple[
     UsageError
         If Ray is not installed, or there is no cluster at this address.
     """
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise UsageError("--ray needs Ray: pip install 'atomprint[ray]'") from None
+    need_ray()
     text = job_text(job)
 
     def compute(parts: Iterator[Part]) -> Iterator[tuple[PartInfo, bytes]]:
         with ExitStack() as stack:
-            if not ray.is_initialized():
-                _connect(ray, address)
-                stack.callback(ray.shutdown)
-            ray.data.DataContext.get_current().enable_progress_bars = False
-            size = _PER_PROCESSOR * max(1, int(ray.cluster_resources().get("CPU", 1)))
+            ray = stack.enter_context(connected(address))
+            import_module("ray.data").DataContext.get_current().enable_progress_bars = False
+            size = _PER_PROCESSOR * n_processors(ray)
             reader = stack.enter_context(ThreadPoolExecutor(1))
 
             def read() -> list[Part]:
@@ -60,14 +55,6 @@ def on_ray(job: Job, address: str) -> Callable[[Iterator[Part]], Iterator[tuple[
                 wave = following.result()
 
     return compute
-
-
-def _connect(ray: Any, address: str) -> None:
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"--ray {address}: no cluster there ({first})") from None
 
 
 def _wave(ray: Any, text: str, wave: list[Part]) -> Iterator[tuple[PartInfo, bytes]]:
