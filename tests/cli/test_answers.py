@@ -56,6 +56,11 @@ def test_export_and_split(shell, tiny_data, tmp_path):
     status, text, _ = shell("data", "export", tiny_data / "toy.parquet", "--out", out, "--json")
     assert status == 0
     assert (read_json(text)["written"], read_json(text)["form"]) == (40, "parquet")
+    status, _, err = shell("data", "export", tiny_data / "toy.parquet", "--out", out)
+    assert (status, "give --overwrite" in err) == (2, True)
+    words = ["--out", out, "--overwrite", "--form", "lemat", "--json"]
+    status, text, _ = shell("data", "export", tiny_data / "toy.parquet", *words)
+    assert (status, read_json(text)["form"]) == (0, "lemat")
     status, text, _ = shell("data", "split", out, "--out", tmp_path / "parts", "--json")
     found = read_json(text)
     assert (found["train"], found["valid"], found["test"]) == (32, 4, 4)

@@ -1,7 +1,9 @@
 """Stores as files of other programs, and back."""
 
+import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,22 +27,112 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
-@pytest.mark.parametrize("name", ["a.extxyz", "a.xyz.gz", "a.db", "a.parquet"])
-def test_from_a_store_and_back(tmp_path, store, name):
-    found = export(tmp_path / "store", tmp_path / "out" / name)
-    assert found.n_written == 20
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.extxyz", "extxyz"), ("a.xyz.gz", "extxyz"), ("a.db", "ase"), ("a.parquet", "parquet"),
+        ("b.parquet", "lemat"), ("a.aselmdb", "lmdb"), ("a.lmdb", "lmdb"), ("a.atp", "atompack"),
+        ("a.json", "pymatgen"), ("a.json.gz", "pymatgen"),
+    ],
+)  # fmt: skip
+def test_from_a_store_and_back(tmp_path, store, name, form):
+    for package in {"lmdb", "atompack"} & {form}:
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    asked = "lemat" if form == "lemat" else None
+    found = export(tmp_path / "store", tmp_path / "out" / name, form=asked)
+    assert (found.n_written, found.form) == (20, form)
     # Units are lost where there is no place for them, and that is said.
-    assert bool(found.notes) == (name != "a.parquet")
-    convert(tmp_path / "out" / name, tmp_path / "again", exact=name != "a.parquet")
-    for old, new in zip(store, Store(tmp_path / "again"), strict=True):
+    assert bool(found.notes) == (form not in ("parquet", "lemat"))
+    again = convert(tmp_path / "out" / name, tmp_path / "again", exact=form != "parquet").store
+    assert (again.units["gap"] == "eV") == (form in ("parquet", "lemat"))
+    for old, new in zip(store, again, strict=True):
         assert (old.id, set(old.labels)) == (new.id, set(new.labels))
-        tolerance = 3e-6 if name == "a.parquet" else 0
+        tolerance = {"parquet": 3e-6, "pymatgen": 1e-14}.get(form, 0)
         np.testing.assert_array_equal(old.numbers, new.numbers)
         np.testing.assert_allclose(new.cell, old.cell, atol=tolerance, rtol=0)
         difference = np.linalg.solve(old.cell.T, (new.positions - old.positions).T)
         np.testing.assert_allclose(difference - np.round(difference), 0, atol=tolerance)
         for label, value in old.labels.items():
             np.testing.assert_array_equal(new.labels[label], value)
+
+
+@pytest.mark.parametrize("name", ["b.parquet", "a.aselmdb", "a.atp", "a.json"])
+def test_labels_of_all_shapes_from_a_store(tmp_path, name):
+    """Of a store, the shapes are known beforehand; of files they are looked for."""
+    for package in {"a.aselmdb": ["lmdb"], "a.atp": ["atompack"]}.get(name, []):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    form = "lemat" if name == "b.parquet" else None
+    rng = np.random.default_rng(0)
+    with StoreWriter(tmp_path / "store", shard_crystals=2, exact=True) as writer:
+        for index, crystal in enumerate(toy_crystals(7)):
+            labels = {"charge": rng.normal(size=crystal.n_atoms), "e": float(index)}
+            labels |= {"moments": rng.normal(size=(crystal.n_atoms, 3))}
+            labels |= {"stress": rng.normal(size=(1, 9))} if name != "a.json" else {}
+            writer.add(crystal.with_labels(labels))
+    export(tmp_path / "store", tmp_path / name, form=form)
+    (tmp_path / "again").mkdir()
+    export(tmp_path / name, tmp_path / "again" / name, form=form)
+    for path in (tmp_path / name, tmp_path / "again" / name):
+        found = read_crystals(path).crystals
+        for old, new in zip(Store(tmp_path / "store"), found, strict=True):
+            assert set(old.labels) == set(new.labels)
+            for label, value in old.labels.items():
+                np.testing.assert_array_equal(new.labels[label], value)
+                assert np.shape(new.labels[label]) == np.shape(value)
+
+
+def test_units_in_the_metadata_of_lmdb(tmp_path, store):
+    lmdb = pytest.importorskip("lmdb", reason="lmdb is not installed")
+    found = export(tmp_path / "store", tmp_path / "a.aselmdb")
+    assert found.notes == [
+        "units, which stand in the metadata only and are not read again: gap in eV"
+    ]
+    opened = lmdb.open(str(tmp_path / "a.aselmdb"), subdir=False, readonly=True, lock=False)
+    with opened as database, database.begin() as transaction:
+        metadata = json.loads(zlib.decompress(transaction.get(b"metadata")))
+    assert metadata["key_descriptions"]["gap"][2] == "eV"
+
+
+def test_a_form_that_is_not_the_endings(tmp_path, store):
+    with pytest.raises(UsageError, match=r"ends with .db is no 'lemat' but 'ase'"):
+        export(tmp_path / "store", tmp_path / "a.db", form="lemat")
+    with pytest.raises(UsageError, match="without an ending is no 'lemat' but 'cif' or 'poscar'"):
+        export(tmp_path / "store", tmp_path / "a", form="lemat")
+
+
+def test_what_is_there_is_not_written_over(tmp_path, store):
+    (tmp_path / "a.extxyz").write_text("mine")
+    with pytest.raises(UsageError, match=r"a\.extxyz: is there already; .* give --overwrite"):
+        export(tmp_path / "store", tmp_path / "a.extxyz")
+    assert (tmp_path / "a.extxyz").read_text() == "mine"
+    export(tmp_path / "store", tmp_path / "a.extxyz", overwrite=True)
+    assert len(read_crystals(tmp_path / "a.extxyz").crystals) == 20
+    # A folder may hold more than crystals.
+    for out in ("cifs", "a.lmdb"):
+        (tmp_path / out).mkdir()
+        with pytest.raises(UsageError, match="is a folder that is there already"):
+            export(tmp_path / "store", tmp_path / out, overwrite=True)
+
+
+def test_a_file_that_fails_does_not_replace_the_one_that_is_there(tmp_path):
+    (tmp_path / "a.extxyz").write_text("mine")
+    (crystal,) = toy_crystals(1)
+    with StoreWriter(tmp_path / "store") as writer:
+        writer.add(crystal.with_labels({"pos": 1.0}))
+    with pytest.raises(UsageError, match="cannot hold a label called 'pos'"):
+        export(tmp_path / "store", tmp_path / "a.extxyz", overwrite=True)
+    assert (tmp_path / "a.extxyz").read_text() == "mine"
+
+
+def test_poscars(tmp_path, store):
+    found = export(tmp_path / "store", tmp_path / "poscars", form="poscar")
+    assert found.form == "poscar"
+    assert "labels per atom, which POSCARs do not hold: forces" in found.notes
+    assert {path.suffix for path in (tmp_path / "poscars").iterdir()} == {".vasp", ".csv"}
+    by_id = {crystal.id: crystal for crystal in read_crystals(tmp_path / "poscars").crystals}
+    for crystal in store:
+        np.testing.assert_array_equal(by_id[crystal.id].positions, crystal.positions)
+        assert by_id[crystal.id].labels.get("gap") == crystal.labels.get("gap")
 
 
 def test_cifs_and_files(tmp_path, store):
@@ -76,11 +168,14 @@ def test_what_cannot_be_exported(tmp_path, store):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux tells its peak memory")
-def test_memory_does_not_grow_with_the_store(tmp_path):
+@pytest.mark.parametrize("name", ["a.xyz", "a.aselmdb"])
+def test_memory_does_not_grow_with_the_store(tmp_path, name):
     """Measured as what a second export adds to the process of a first, of a tenth of the size."""
+    if name == "a.aselmdb":
+        pytest.importorskip("lmdb", reason="lmdb is not installed")
     rng = np.random.default_rng(0)
-    for name, n in (("few", 20), ("many", 400)):
-        with StoreWriter(tmp_path / name, exact=True) as writer:
+    for size, n in (("few", 20), ("many", 400)):
+        with StoreWriter(tmp_path / size, exact=True) as writer:
             for index in range(n):
                 positions = rng.uniform(0, 60, (1000, 3))
                 numbers = np.full(1000, 14)
@@ -90,9 +185,10 @@ def test_memory_does_not_grow_with_the_store(tmp_path):
         # Not ru_maxrss, which a process has from the one that started it.
         "peak = lambda: int(re.search('VmHWM:\\s+([0-9]+)', open('/proc/self/status').read())[1]);"
         "export(sys.argv[1], sys.argv[3]); before = peak();"
-        "export(sys.argv[2], sys.argv[3]); print(peak() - before)"
+        "export(sys.argv[2], sys.argv[3], overwrite=True); print(peak() - before)"
     )
-    words = [sys.executable, "-c", code, tmp_path / "few", tmp_path / "many", tmp_path / "a.xyz"]
+    words = [sys.executable, "-c", code, tmp_path / "few", tmp_path / "many", tmp_path / name]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    # 400 crystals as Python holds them are 13 MiB, their text is 23 MiB, and the mapped file 10.
+    # 400 crystals as Python holds them are 13 MiB, their text is 23 MiB, rows of LMDB 12, and the
+    # mapped store 10.
     assert int(done.stdout) < 14 * 1024

@@ -24,6 +24,7 @@ from atomprint.ground.errors import UsageError
 
 __all__ = ["app"]
 
+_FILES = (".parquet", ".pq", ".xyz", ".extxyz", ".db", ".aselmdb", ".lmdb", ".atp", ".json")
 Out = Annotated[
     Path,
     typer.Option("--out", metavar="STORE", help="Store to make (a folder).", show_default=False),
@@ -58,7 +59,7 @@ def convert(
     same command goes on where it stood. What cannot be read is left out, and listed with its reason
     in the store's quarantine.jsonl. For a file instead of a store: atomprint data export.
     """
-    if out.suffix in (".parquet", ".pq", ".xyz", ".extxyz", ".db"):
+    if out.suffix in _FILES:
         raise UsageError(
             f"{out}: a store is a folder; for a file: atomprint data export {path} --out {out}"
         )
@@ -111,14 +112,25 @@ def export(
         Path,
         typer.Option(
             "--out",
-            metavar="F.extxyz|F.db|F.parquet|DIR",
-            help="File, or folder for CIFs.",
+            metavar="F.ENDING|DIR",
+            help="File, or folder for CIFs or POSCARs.",
             show_default=False,
         ),
     ],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            metavar="lemat|poscar",
+            help="lemat: Parquet with LeMat-Bulk's columns (OPTIMADE's). poscar: a folder of "
+            "POSCARs instead of CIFs.",
+        ),
+    ] = None,
     labels: Labels = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Parquet: keep geometry in float64.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there.")
     ] = False,
     strict: Strict = False,
     json: Json = False,
@@ -126,14 +138,16 @@ def export(
     """Write crystals, of a store or any files, in a form that other programs read.
 
     The ending of --out says which: extended XYZ (.extxyz, .xyz, also with .gz), ASE database (.db),
-    Parquet (.parquet, the smallest); a name without an ending is a folder of CIFs. Read again, they
-    are the same crystals, with the same ids and labels.
+    the same in LMDB, which fairchem trains on (.aselmdb, .lmdb), Parquet (.parquet, the smallest),
+    atompack (.atp), a list of pymatgen's structures (.json, .json.gz); a name without an ending is
+    a folder of CIFs. Read again, they are the same crystals, with the same ids and labels.
     """
     with Bars() as bars, stdout_for_the_answer():
         from atomprint.data.export import export as write
 
         found = write(
-            path, out, labels=labels, exact=exact or None, strict=strict,
+            path, out, form=form, labels=labels, exact=exact or None, strict=strict,
+            overwrite=overwrite,
             progress=lambda stage, done, total: bars.stage(stage)(done, total),
         )  # fmt: skip
     note_problems(found.problems)

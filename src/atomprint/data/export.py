@@ -1,4 +1,4 @@
-"""From a store, or from any files, to one file that other programs read."""
+"""From a store, or from any files, to one file or folder that other programs read."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,17 +12,24 @@ from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading import Problem
 from atomprint.structures.reading.files import PathInput
+from atomprint.structures.writing.whole import Shapes
 
 FORMS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".xyz": "extxyz",
-    ".extxyz": "extxyz",
-    ".xyz.gz": "extxyz",
-    ".extxyz.gz": "extxyz",
-    ".db": "ase",
+    ".parquet": ("parquet", "lemat"),
+    ".pq": ("parquet", "lemat"),
+    ".xyz": ("extxyz",),
+    ".extxyz": ("extxyz",),
+    ".xyz.gz": ("extxyz",),
+    ".extxyz.gz": ("extxyz",),
+    ".db": ("ase",),
+    ".aselmdb": ("lmdb",),
+    ".lmdb": ("lmdb",),
+    ".atp": ("atompack",),
+    ".json": ("pymatgen",),
+    ".json.gz": ("pymatgen",),
+    "": ("cif", "poscar"),
 }
-"""By the ending of a file's name; without an ending it is a folder of CIFs."""
+"""By the ending of a file's name, of a folder none: what it may be, first what it is unasked."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -34,7 +41,7 @@ class Exported:
     Attributes
     ----------
     form
-        ``parquet``, ``extxyz``, ``ase`` or ``cif``.
+        One of :data:`FORMS`.
     n_written
         Crystals.
     units
@@ -52,36 +59,40 @@ class Exported:
     notes: list[str] = field(default_factory=list)
 
 
-def form_of(out: str | os.PathLike[str]) -> str:
-    """What to write, by the name.
+def form_of(out: str | os.PathLike[str], form: str | None = None) -> str:
+    """What to write, by the name and, where that leaves a choice, the form asked for.
 
     Raises
     ------
     UsageError
-        If the ending is of none of the forms.
+        If the ending is of none of the forms, or of another one than was asked for.
     """
     name = Path(out).name.lower()
-    for ending, form in FORMS.items():
-        if name.endswith(ending):
-            return form
-    if Path(out).suffix:
+    ending = next((one for one in FORMS if one and name.endswith(one)), Path(name).suffix)
+    if ending not in FORMS:
         raise UsageError(
-            f"{out}: cannot tell what to write; give F.parquet, F.extxyz, F.extxyz.gz or F.db, or "
-            "a name without an ending, for a folder of CIFs"
+            f"{out}: cannot tell what to write; give F.parquet, F.extxyz, F.extxyz.gz, F.db, "
+            "F.aselmdb, F.atp or F.json, or a name without an ending, for a folder of CIFs"
         )
-    return "cif"
+    choices = FORMS[ending]
+    if form is not None and form not in choices:
+        what = f"a name that ends with {ending}" if ending else "a name without an ending"
+        raise UsageError(f"{out}: {what} is no {form!r} but {' or '.join(map(repr, choices))}")
+    return form or choices[0]
 
 
 def export(
     path: PathInput | Sequence[PathInput],
     out: str | os.PathLike[str],
     *,
+    form: str | None = None,
     labels: PathInput | None = None,
     exact: bool | None = None,
     strict: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write crystals as Parquet, extended XYZ, an ASE database or a folder of CIFs.
+    """Write crystals in a form that other programs read.
 
     A store is written crystal by crystal in bounded memory; files are read first.
 
@@ -91,31 +102,37 @@ def export(
         A store, or whatever :func:`atomprint.structures.reading.read_crystals` reads.
     out
         Where to; its ending says what, see :data:`FORMS`.
+    form
+        Where the ending leaves a choice, which: ``lemat`` (columns of LeMat-Bulk) instead of
+        ``parquet``, ``poscar`` instead of ``cif``.
     labels, strict
         See ``read_crystals``.
     exact
-        Of Parquet: keep geometry in float64. None: where the store does. The other forms always
+        Of ``parquet``: keep geometry in float64. None: where the store does. The other forms always
         keep every digit.
+    overwrite
+        Replace a file that is there. A folder is never replaced.
     progress
         Called as ``progress(stage, n_done, n_all)``.
 
     Raises
     ------
     UsageError
-        If ``out`` cannot be written, or what it is cannot be told.
+        If ``out`` is there already or cannot be written, or what it is cannot be told.
     DataError
         If nothing could be read, or an id or label has no place in the form asked for.
     """
     out = Path(out)
-    form = form_of(out)
+    form = form_of(out, form)
+    _check_free(out, overwrite)
     reading, writing = (_stage(progress, stage) for stage in ("read", "write"))
     crystals: Sequence[Crystal]
-    arrays: dict[str, bool] | None = None
+    shapes: Shapes | None = None
     problems: list[Problem] = []
     if is_store(path) and labels is None:
         store = Store(cast("PathInput", path))
         crystals, units = store, store.units
-        arrays = {name: tail is not None for name, tail in store.label_shapes.items()}
+        shapes = store.label_shapes
         exact = store.description.exact if exact is None else exact
         if not len(store):
             raise DataError(f"{path}: holds no crystal")
@@ -125,7 +142,7 @@ def export(
         if not crystals:
             raise DataError(f"{path}: no crystal could be read; the first: {problems[0]}")
     _make_parent(out)
-    notes = _write(form, out, crystals, units, bool(exact), arrays, writing)
+    notes = _write(form, out, crystals, units, bool(exact), shapes, writing)
     return Exported(form, len(crystals), units, problems, notes)
 
 
@@ -135,25 +152,67 @@ def _write(
     crystals: Sequence[Crystal],
     units: dict[str, str],
     exact: bool,
-    arrays: dict[str, bool] | None,
+    shapes: Shapes | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
+    """Write, and return sentences on what the form does not hold."""
     from atomprint.structures import writing
 
+    labels = None if shapes is None else {n: shape is not None for n, shape in shapes.items()}
+    left_out: list[str] = []
     if form == "parquet":
-        writing.write_parquet(out, crystals, units, exact=exact, labels=arrays, progress=progress)
-        return []
-    stated = [f"{name} in {unit}" for name, unit in sorted(units.items()) if unit]
-    notes = [f"units, which this form does not hold: {', '.join(stated)}"] if stated else []
-    if form == "extxyz":
-        writing.write_extxyz(out, crystals, labels=arrays, progress=progress)
+        writing.write_parquet(out, crystals, units, exact=exact, labels=labels, progress=progress)
+    elif form == "lemat":
+        writing.write_lemat(out, crystals, units, shapes=shapes, progress=progress)
+    elif form == "extxyz":
+        writing.write_extxyz(out, crystals, labels=labels, progress=progress)
     elif form == "ase":
-        writing.write_ase_db(out, crystals, labels=arrays, progress=progress)
+        writing.write_ase_db(out, crystals, labels=labels, progress=progress)
+    elif form == "lmdb":
+        writing.write_lmdb(out, crystals, units, labels=labels, progress=progress)
+    elif form == "atompack":
+        writing.write_atompack(out, crystals, labels=labels, progress=progress)
+    elif form == "pymatgen":
+        left_out = writing.write_pymatgen_json(out, crystals, labels=labels, progress=progress)
+    elif form == "poscar":
+        left_out = writing.write_poscars(out, crystals, progress=progress)
     else:
         left_out = writing.write_cifs(out, crystals, progress=progress)
-        if left_out:
-            notes.append(f"labels per atom, which CIFs do not hold: {', '.join(left_out)}")
-    return notes
+    return [*_lost_units(form, units), *_lost_labels(form, left_out)]
+
+
+def _lost_units(form: str, units: dict[str, str]) -> list[str]:
+    stated = ", ".join(f"{name} in {unit}" for name, unit in sorted(units.items()) if unit)
+    if not stated or form in ("parquet", "lemat"):
+        return []
+    if form == "lmdb":
+        return [f"units, which stand in the metadata only and are not read again: {stated}"]
+    return [f"units, which this form does not hold: {stated}"]
+
+
+def _lost_labels(form: str, left_out: list[str]) -> list[str]:
+    if not left_out:
+        return []
+    what = {
+        "cif": "labels per atom, which CIFs do not hold",
+        "poscar": "labels per atom, which POSCARs do not hold",
+        "pymatgen": "labels of several numbers a crystal, written but not read again as labels",
+    }[form]
+    return [f"{what}: {', '.join(left_out)}"]
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    """Refuse what is there already, before anything is read.
+
+    Raises
+    ------
+    UsageError
+        If it is a folder, or a file and not to be replaced.
+    """
+    if out.is_dir():
+        raise UsageError(f"{out}: is a folder that is there already; choose another --out")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out}: is there already; choose another --out, or give --overwrite")
 
 
 def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:

@@ -62,7 +62,7 @@ def write_ase_db(
     kinds = label_names(path, crystals) if labels is None else dict(labels)
     if taken := set(kinds) & set(_TAKEN):
         raise UsageError(f"{path}: a label cannot be called {taken.pop()!r}; rename it")
-    keys = {name for name, is_array in kinds.items() if not is_array and _is_key(name)}
+    keys = {name for name, is_array in kinds.items() if not is_array and is_key(name)}
     with (
         written_whole(path) as partial,
         connect(partial, type="db", append=False, use_lock_file=False) as database,  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ def write_ase_db(
             database.write(atoms, key_value_pairs=pairs, data=data)
 
 
-def _is_key(name: str) -> bool:
+def is_key(name: str) -> bool:
     """Whether ASE takes a number of this name as a key-value pair."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,6 +1,5 @@
 """A folder of CIFs, a file a crystal, with a table of labels beside them."""
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from atomprint.ground.elements import symbols
-from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading.files import format_of
-from atomprint.structures.writing.whole import Progress, check_crystals, counted, written_whole
-
-TABLE = "id_prop.csv"
-"""CGCNN's name for it; it is found by itself on reading."""
-_LONGEST = 240  # bytes of a file's name, which file systems keep below 255
+from atomprint.structures.writing.folder import write_folder
+from atomprint.structures.writing.whole import Progress
 
 
 def write_cifs(
@@ -24,7 +18,7 @@ def write_cifs(
     *,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Write ``ID.cif`` for every crystal, in P 1, and labels that are numbers in `TABLE`.
+    """Write ``ID.cif`` for every crystal, in P 1, and labels that are numbers in ``id_prop.csv``.
 
     Lengths, angles and fractional positions have all their digits. How the cell is turned in space
     a CIF does not say. The folder is complete or not there.
@@ -50,58 +44,7 @@ def write_cifs(
     DataError
         If two crystals have the same id, or an id cannot be a file's name.
     """
-    folder = Path(folder)
-    if folder.exists():
-        raise UsageError(f"{folder}: is there already; choose another --out")
-    check_crystals(folder, crystals)
-    names: dict[str, None] = {}
-    left_out: set[str] = set()
-    rows: list[tuple[str, dict[str, float]]] = []
-    with written_whole(folder) as partial:
-        partial.mkdir()
-        for crystal in counted(crystals, progress):
-            numbers: dict[str, float] = {}
-            for name, value in crystal.labels.items():
-                if isinstance(value, np.ndarray):
-                    left_out.add(name)
-                else:
-                    numbers[name] = value
-                    names[name] = None
-            rows.append((crystal.id, numbers))
-            _write(partial / _file_name(folder, crystal.id), crystal)
-        if names:
-            _write_table(partial / TABLE, list(names), rows)
-    return sorted(left_out)
-
-
-def _write(path: Path, crystal: Crystal) -> None:
-    try:
-        with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(_cif(crystal))
-    except FileExistsError:
-        raise DataError(
-            f"the ids {crystal.id!r} and another one differ in capitals only, which names of files "
-            "here do not tell apart; write extended XYZ or Parquet"
-        ) from None
-
-
-def _file_name(folder: Path, id: str) -> str:
-    name = f"{id}.cif"
-    readable = format_of(name) == "cif" and not name.startswith(".") and name.isprintable()
-    if not readable or set('/\\:*?"<>|') & set(name) or len(name.encode()) > _LONGEST:
-        raise DataError(
-            f"{folder}: the id {id[:80]!r} cannot be the name of a CIF; write extended XYZ or "
-            "Parquet"
-        )
-    return name
-
-
-def _write_table(path: Path, names: list[str], rows: list[tuple[str, dict[str, float]]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["id", *names])
-        for id, numbers in rows:
-            table.writerow([id, *[repr(numbers[n]) if n in numbers else "" for n in names]])
+    return write_folder(Path(folder), crystals, ".cif", "CIF", _cif, progress)
 
 
 def _cif(crystal: Crystal) -> str:

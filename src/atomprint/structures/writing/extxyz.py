@@ -1,10 +1,8 @@
 """Extended XYZ: text that nearly every program of the field reads."""
 
-import gzip
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO, cast
 
 import numpy as np
 
@@ -16,6 +14,7 @@ from atomprint.structures.writing.whole import (
     check_crystals,
     counted,
     label_names,
+    opened_text,
     written_whole,
 )
 
@@ -62,15 +61,9 @@ def write_extxyz(
     kinds = label_names(path, crystals) if labels is None else dict(labels)
     for name, is_array in kinds.items():
         _check_name(path, name, is_array)
-    with written_whole(path) as partial, _opened(partial, path.suffix == ".gz") as file:
+    with written_whole(path) as partial, opened_text(partial, path.suffix == ".gz") as file:
         for crystal in counted(crystals, progress):
             file.write(_frame(crystal))
-
-
-def _opened(path: Path, compressed: bool) -> TextIO:
-    if compressed:
-        return cast(TextIO, gzip.open(path, "wt", encoding="utf-8", compresslevel=5))
-    return path.open("w", encoding="utf-8", newline="\n")
 
 
 def _check_name(path: Path, name: str, is_array: bool) -> None:
