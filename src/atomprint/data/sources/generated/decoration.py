@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .chemistry import Chemistry, chemical_class, softness, usual_coordination
 from .descent import BOND_VALENCE_B, bond_length_parameter
+from .draws import drawn
 from .prototypes import Prototype
 from .relaxation import (
     Draft,
@@ -84,6 +85,12 @@ class Decorator:
         self.n_trials = n_trials
         self.element_count = {k: np.zeros(len(chemistry.symbols)) for k in ("metal", "ionic")}
         self.class_count: Counter[str] = Counter()
+        self._popularity = {
+            p.name: p.popularity * (1.0 if p.ionic or not _LARGE & set(p.element) else 2.5)
+            for p in prototypes
+        }
+        self._species = {(s.symbol, s.charge): k for k, s in enumerate(chemistry.species)}
+        self._replacing: dict[tuple[str, int], Floats] = {}
         self._next_group = 0
         self._class_anions: dict[str, NDArray[np.bool_]] = {}
 
@@ -114,10 +121,8 @@ class Decorator:
     # -- prototypes ---------------------------------------------------------------------------
 
     def _choose(self, pool: list[Prototype]) -> Prototype:
-        weight = np.array(
-            [p.popularity * (1.0 if p.ionic or not _LARGE & set(p.element) else 2.5) for p in pool]
-        )
-        return pool[int(self.rng.choice(len(pool), p=weight / weight.sum()))]
+        weight = np.array([self._popularity[p.name] for p in pool])
+        return pool[drawn(self.rng, weight)]
 
     def _groups(self, prototype: Prototype, split: float) -> Ints:
         """Kind of every orbit: orbits of one element share a kind, now and then they part."""
@@ -206,30 +211,10 @@ class Decorator:
     ) -> Ints | None:
         chem, rng = self.chemistry, self.rng
         want = self.appetite("ionic")[chem.species_element]
-        labels = {(s.symbol, s.charge): k for k, s in enumerate(chem.species)}
-        if any(n not in labels for n in native):
+        if any(n not in self._species for n in native):
             return None
-        old = [labels[n] for n in native]
-        weights = []
-        for k in old:
-            cation = chem.species_charge[k] > 0
-            same_sign = (chem.species_charge > 0) == cation
-            if route == "substitution":
-                weight = chem.conditional[:, k].copy()
-                # the statistics keep an ion in place most often; a corpus wants variety
-                weight[k] *= 0.5
-            elif cation:
-                size = (chem.ionic_radius - chem.ionic_radius[k]) / 0.13
-                ligands = np.log(chem.coordination / chem.coordination[k]) / 0.22
-                share = chem.share["ionic"][chem.species_element]
-                weight = chem.frequency * share * np.exp(-0.5 * (size**2 + ligands**2))
-            else:
-                near = (chem.species_charge == chem.species_charge[k]) + 0.1
-                pull = np.abs(
-                    chem.negativity[chem.species_element] - chem.negativity[chem.species_element[k]]
-                )
-                weight = near * np.exp(-pull / 0.6) * chem.share["ionic"][chem.species_element]
-            weights.append(weight * same_sign * want)
+        old = [self._species[n] for n in native]
+        weights = [self._in_place_of(k, route) * want for k in old]
         order = rng.permutation(len(old))
         cations = [k for k in order if chem.species_charge[old[k]] > 0]
         last = int(cations[0])
@@ -237,8 +222,9 @@ class Decorator:
             chosen = np.full(len(old), -1)
             for k in (*[int(k) for k in order if k != last], last):
                 weight = weights[k].copy()
-                taken = [chem.species_element[c] for c in chosen if c >= 0]
-                weight[np.isin(chem.species_element, taken)] = 0.0
+                taken = np.zeros(len(chem.symbols), np.bool_)
+                taken[chem.species_element[chosen[chosen >= 0]]] = True
+                weight[taken[chem.species_element]] = 0.0
                 if k == last:
                     rest = sum(
                         multiplicity[i] * chem.species_charge[chosen[i]]
@@ -248,10 +234,36 @@ class Decorator:
                     weight[np.abs(chem.species_charge + rest / multiplicity[last]) > 1e-6] = 0.0
                 if weight.sum() <= 0.0:
                     break
-                chosen[k] = rng.choice(len(weight), p=weight / weight.sum())
+                chosen[k] = drawn(rng, weight)
             if (chosen >= 0).all() and self._plausible_ions(chosen):
                 return chosen
         return None
+
+    def _in_place_of(self, k: int, route: str) -> Floats:
+        """How well each species replaces another, whatever the corpus holds; worked out once."""
+        known = (route if route == "substitution" else "", k)
+        if known in self._replacing:
+            return self._replacing[known]
+        chem = self.chemistry
+        cation = chem.species_charge[k] > 0
+        same_sign = (chem.species_charge > 0) == cation
+        if route == "substitution":
+            weight = chem.conditional[:, k].copy()
+            # the statistics keep an ion in place most often; a corpus wants variety
+            weight[k] *= 0.5
+        elif cation:
+            size = (chem.ionic_radius - chem.ionic_radius[k]) / 0.13
+            ligands = np.log(chem.coordination / chem.coordination[k]) / 0.22
+            share = chem.share["ionic"][chem.species_element]
+            weight = chem.frequency * share * np.exp(-0.5 * (size**2 + ligands**2))
+        else:
+            near = (chem.species_charge == chem.species_charge[k]) + 0.1
+            pull = np.abs(
+                chem.negativity[chem.species_element] - chem.negativity[chem.species_element[k]]
+            )
+            weight = near * np.exp(-pull / 0.6) * chem.share["ionic"][chem.species_element]
+        self._replacing[known] = weight * same_sign
+        return self._replacing[known]
 
     def _plausible_ions(self, species: Ints) -> bool:
         """Cations are more electropositive than anions; protons only beside O, N and F."""
@@ -332,7 +344,7 @@ class Decorator:
             weight[chem.index["H"]] = 0.0
             if weight.sum() <= 0.0:
                 return []
-            chosen.append(int(rng.choice(len(weight), p=weight / weight.sum())))
+            chosen.append(drawn(rng, weight))
         element = np.array(chosen)[kinds[prototype.orbit]]
         draft = self.metal_draft(prototype.cell, prototype.frac, element)
         return [Candidate(draft, element, prototype.name, "intermetallic", self._next_group)]
@@ -361,7 +373,7 @@ class Decorator:
         chem, rng = self.chemistry, self.rng
         names = list(_CLASS_ANIONS)
         wanted = np.array([CLASS_WEIGHT[n] for n in names])
-        kind = names[int(rng.choice(len(names), p=wanted / wanted.sum()))]
+        kind = names[drawn(rng, wanted)]
         composition = self._composition(kind)
         if composition is None:
             return []
@@ -398,10 +410,10 @@ class Decorator:
         n_kinds = int(rng.choice(list(table), p=list(table.values())))
         want = (self.appetite("ionic") * chem.share["ionic"])[chem.species_element]
         weight = want * self._are_anions(kind)
-        anions = [int(rng.choice(len(weight), p=weight / weight.sum()))]
+        anions = [drawn(rng, weight)]
         if n_kinds > 3 and rng.random() < 0.12:
             other = want * (chem.species_charge < 0) * ~np.isin(np.arange(len(want)), anions)
-            anions.append(int(rng.choice(len(other), p=other / other.sum())))
+            anions.append(drawn(rng, other))
         cations: list[int] = []
         while len(cations) + len(anions) < n_kinds:
             weight = want * chem.frequency * (chem.species_charge > 0)
@@ -413,7 +425,7 @@ class Decorator:
                 weight[chem.species_charge > 4] *= 0.2
             if kind == "halide":
                 weight = weight * np.exp(-0.5 * np.maximum(chem.species_charge - 2.0, 0.0))
-            cations.append(int(rng.choice(len(weight), p=weight / weight.sum())))
+            cations.append(drawn(rng, weight))
         species = np.array(cations + anions)
         if not self._plausible_ions(species):
             return None

@@ -20,6 +20,7 @@ from atomprint.ground.errors import UsageError
 from .chemistry import CLASS_SHARE, Chemistry, chemical_class, load_chemistry
 from .decoration import Candidate, Decorator
 from .descent import BOND_VALENCE_B, bond_length_parameter
+from .draws import drawn
 from .prototypes import load_prototypes
 from .relaxation import (
     Draft,
@@ -242,10 +243,10 @@ def _draw_batch(
     lag = np.maximum(lag, 0.0) + 1e-6
     candidates: list[Candidate] = []
     while len(candidates) < settings.batch:
-        route = names[int(decorator.rng.choice(len(names), p=lag / lag.sum()))]
-        drawn = decorator.draw(route)
-        dry[route] = 0 if drawn else dry[route] + 1
-        candidates.extend(drawn)
+        route = names[drawn(decorator.rng, lag)]
+        found = decorator.draw(route)
+        dry[route] = 0 if found else dry[route] + 1
+        candidates.extend(found)
         if dry[route] == _PATIENCE:
             break  # The next batch is drawn without it.
     return candidates

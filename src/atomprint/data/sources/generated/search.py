@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from .draws import drawn
 from .orbits import fix, orbit_of
 from .relaxation import Floats, periodic_pairs
 
@@ -101,7 +102,7 @@ def random_crystal(
         the atoms did not fit on the orbits.
     """
     weights = np.array([w for _, w in SPACE_GROUPS])
-    group = SPACE_GROUPS[int(rng.choice(len(weights), p=weights / weights.sum()))][0]
+    group = SPACE_GROUPS[drawn(rng, weights)][0]
     rotations, translations, basis, system = _operations(group)
     cell = basis @ _random_cell(system, rng)
     cell = cell * (volume / abs(np.linalg.det(cell))) ** (1.0 / 3.0)
