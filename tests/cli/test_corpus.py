@@ -1,11 +1,13 @@
 """atomprint corpus: answers for scripts, sentences for people."""
 
 import json
+from importlib import import_module
 
 import pytest
 
 from atomprint.cli.main import run
 from atomprint.data.sources import SOURCES
+from atomprint.ground.errors import UsageError
 from atomprint.structures.writing import write_parquet
 from tests.toy import toy_crystals
 
@@ -86,3 +88,52 @@ def test_build_and_suggest(files, capsys):
     assert "did you mean 'weight'" in complaint(
         capsys, "build", "two.yaml", "--n", "20", "--out", "t"
     )
+
+
+def test_a_smaller_number_than_there_is_is_said(files, capsys):
+    words = ["corpus", "fetch", "files", "path=a.parquet", "--out", "s", "--n"]
+    assert run([*words, "20"]) == 0
+    assert "asked for" not in capsys.readouterr().err
+    assert run([*words, "20"]) == 0
+    assert "asked for" not in capsys.readouterr().err
+    assert run([*words, "5"]) == 0
+    shown = capsys.readouterr()
+    assert "s: holds 20 crystals, more than the 5 asked for; all were left" in shown.err
+    assert "holds    20 crystals" in shown.out
+
+
+def test_parts_show_beside_a_long_licence(files, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    terms = "under the terms of each of the authors, who are many and far apart " * 4
+    (files / "mix.yaml").write_text(
+        "parts: {perovskites: {source: {kind: files, path: a.parquet, licence: "
+        f"'{terms}'}}}}, rest: {{path: b.parquet}}}}"
+    )
+    assert run(["corpus", "build", "mix.yaml", "--n", "8", "--out", "s"]) == 0
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert ["perovskites", "4"] in rows
+    assert ["rest", "4"] in rows
+
+
+def test_suggest_names_every_kind_that_is_made_here():
+    from typer.main import get_command
+
+    from atomprint.api.corpora import _makers
+    from atomprint.cli.corpus import app
+
+    (help_,) = [p.help for p in get_command(app).commands["suggest"].params if "CORPUS" in
+                (p.metavar or "")]  # fmt: skip
+    assert all(kind in help_ for kind in _makers())
+    assert _makers()
+
+
+def test_suggest_takes_kinds(files, capsys, monkeypatch):
+    def none(settings, workers, count):
+        raise UsageError("needs a package")
+
+    monkeypatch.setattr(import_module("atomprint.api.corpora"), "_sample", none)
+    assert run(["corpus", "suggest", "--for", "a.parquet", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert [one["name"] for one in json.loads(shown.out)["candidates"]] == ["embedded"]
+    assert "slabs is passed over: needs a package" in shown.err
+    assert "needs a package" in complaint(capsys, "suggest", "slabs", "--for", "a.parquet")

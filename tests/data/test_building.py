@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from atomprint.data import building
 from atomprint.data.building import MixSettings, build, quotas
 from atomprint.data.sources import OptimadeSettings
 from atomprint.data.store import Provenance, Store, StoreWriter
@@ -107,7 +108,29 @@ def test_a_part_that_is_too_small_gives_what_it_has(parts, tmp_path):
 def test_another_mix_does_not_go_into_the_same_store(parts, tmp_path):
     build(mix(parts), 20, tmp_path / "out")
     with pytest.raises(UsageError, match="store of something else"):
+        build(mix(parts, seed=1), 20, tmp_path / "out")
+    parts["a"]["weight"] = 3
+    with pytest.raises(UsageError, match="store of something else"):
         build(mix(parts), 24, tmp_path / "out")
+
+
+class Killed(Exception):
+    """In place of a kill."""
+
+
+def test_another_number_is_called_so(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "_EVERY", 1)
+
+    def stop(stage, done, total):
+        if stage == "write" and done == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        build(mix(parts), 20, tmp_path / "out", progress=stop)
+    for _ in range(2):  # begun, and complete
+        with pytest.raises(UsageError, match=r"of this mix with --n 20, .* one with --n 24"):
+            build(mix(parts), 24, tmp_path / "out")
+        assert len(build(mix(parts), 20, tmp_path / "out").store) == 20
 
 
 @pytest.mark.parametrize("workers", [1, 2])

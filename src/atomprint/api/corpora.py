@@ -1,11 +1,12 @@
 """Verbs that get corpora: list what there is, fetch, choose, build."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from atomprint.api.inputs import Data, PathInput, Progress, read_data
+from atomprint.api.inputs import EMBEDDED, Data, PathInput, Progress, read_data
 from atomprint.api.settings import load_settings
 from atomprint.data.store import Store, is_store
 from atomprint.ground.errors import UsageError
@@ -14,9 +15,13 @@ from atomprint.structures.crystal import Crystal
 if TYPE_CHECKING:
     from atomprint.data.building import Built, MixSettings
     from atomprint.data.sources import SourceBase
+    from atomprint.data.sources.base import Page
     from atomprint.data.sources.catalogue import Listed
     from atomprint.data.sources.fetch import Fetched
     from atomprint.evaluation.corpus_choice import Suggestion
+
+SAMPLE = 200
+"""Crystals of a kind that are made, at least, to judge it: about a minute's work for each."""
 
 
 def source_settings(kind: str, values: Mapping[str, Any] | None = None) -> "SourceBase":
@@ -153,11 +158,13 @@ def build_corpus(
 
 def suggest_corpus(
     data: Data,
-    candidates: Sequence[PathInput],
+    candidates: Sequence[PathInput] = (),
     out: PathInput | None = None,
     *,
     seed: int = 0,
+    workers: int = 1,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> "Suggestion":
     """Score corpora by how they cover one's own crystals, and propose a mix of them.
 
@@ -166,19 +173,25 @@ def suggest_corpus(
     data
         One's own crystals; labels are not looked at.
     candidates
-        Stores, files, or the word ``embedded``.
+        Stores, files, the word ``embedded``, or kinds of sources that make crystals, such as
+        ``generated``, of which some are made. None of them: ``embedded`` and all these kinds.
     out
         YAML file to write for :func:`build_corpus`. A store that was fetched from a source with
-        more crystals stands in it as that source.
+        more crystals stands in it as that source, and so does a kind.
     seed
-        Of the choice of crystals that are looked at.
+        Of the choice of crystals that are looked at, and of those that are made.
+    workers
+        Processes that make crystals.
     progress
-        See the module.
+        See the module; stage ``make KIND`` counts crystals that are made.
+    tell
+        Called with a sentence on every kind that is passed over, because packages are missing that
+        it needs and it was not asked for.
 
     Raises
     ------
     UsageError
-        If there is no candidate, or the file cannot be written.
+        If there is no such candidate, it lacks a package, or the file cannot be written.
     DataError
         If something cannot be read, or a candidate has too few crystals.
     """
@@ -194,14 +207,86 @@ def suggest_corpus(
             progress(stage, done, total, {})
 
     own = read(data)
-    found = suggest(own, {str(one): read(one) for one in candidates}, seed, count)
+    names = [str(one) for one in candidates] or [EMBEDDED, *_makers()]
+    # Where nothing was asked for, a folder that is called like a kind is not meant.
+    kinds = [name for name in names if _is_kind(name)] if candidates else _makers()
+    corpora = {name: read(name) for name in names if name not in kinds}
+    sources = {kind: {"kind": kind, "seed": seed} for kind in kinds}
+    for name, source in sources.items():
+        try:
+            corpora[name] = _sample(source, workers, count)
+        except UsageError as error:
+            if candidates:
+                raise
+            if tell is not None:
+                tell(f"{name} is passed over: {error}")
+    found = suggest(own, corpora, seed, count)
     if out is not None:
         weights = {one.name: one.weight for one in found.candidates if one.weight}
-        _write_mix(Path(out), weights, found.sentence)
+        _write_mix(Path(out), weights, sources, found.sentence)
     return found
 
 
-def _write_mix(path: Path, weights: Mapping[str, float], sentence: str) -> None:
+def _makers() -> list[str]:
+    """Kinds of sources that make crystals: without a network, and with nothing to be set."""
+    from atomprint.data.sources import SOURCES
+    from atomprint.data.sources.blocks import BlockSource
+
+    return [kind for kind, source in SOURCES.items() if issubclass(source, BlockSource)]
+
+
+def _is_kind(name: str) -> bool:
+    """Whether a candidate is a kind that crystals can be made of here, and no path.
+
+    Raises
+    ------
+    UsageError
+        If it is another kind, or nearly a kind.
+    """
+    import difflib
+
+    from atomprint.data.sources import SOURCES
+
+    if Path(name).exists():
+        return False
+    makers = _makers()
+    if name in SOURCES and name not in makers:
+        raise UsageError(
+            f"{name}: only kinds that are made here can be judged by name ({', '.join(makers)}); "
+            f"get some hundred crystals first (atomprint corpus fetch {name} --n 500 --out STORE) "
+            "and name that store"
+        )
+    if name not in makers and (close := difflib.get_close_matches(name, makers, 1, 0.8)):
+        raise UsageError(f"{name}: there is no such path or kind; did you mean {close[0]!r}?")
+    return name in makers
+
+
+def _sample(
+    settings: Mapping[str, Any], workers: int, count: Callable[[str, int, int], None]
+) -> list[Crystal]:
+    """Make some crystals of a kind, the same ones every time."""
+    from atomprint.data.sources import Surroundings
+
+    kind = settings["kind"]
+    source = source_settings(kind, settings)
+    crystals: list[Crystal] = []
+    count(f"make {kind}", 0, SAMPLE)
+    with closing(cast("Generator[Page]", source.pages(Surroundings(workers=workers)))) as pages:
+        # Whole blocks: the first crystals of one need not be like the others.
+        while len(crystals) < SAMPLE:
+            for item in next(pages).items:
+                if isinstance(item, Crystal):
+                    crystals.append(item)
+            count(f"make {kind}", min(len(crystals), SAMPLE), SAMPLE)
+    return crystals
+
+
+def _write_mix(
+    path: Path,
+    weights: Mapping[str, float],
+    sources: Mapping[str, dict[str, Any]],
+    sentence: str,
+) -> None:
     import yaml
 
     parts: dict[str, dict[str, Any]] = {}
@@ -209,7 +294,7 @@ def _write_mix(path: Path, weights: Mapping[str, float], sentence: str) -> None:
         short = Path(name).name.partition(".")[0] or "part"
         while short in parts:
             short += "-too"
-        source = _source_of(Path(name))
+        source = sources.get(name) or _source_of(Path(name))
         place = {"path": name} if source is None else {"source": source}
         parts[short] = {"weight": round(weight, 3), **place}
     text = yaml.safe_dump({"parts": parts}, sort_keys=False, allow_unicode=True)

@@ -89,6 +89,8 @@ def fetch(
             raise Interrupted(GOES_ON) from None
     note_problems(found.problems)
     store = found.store
+    if n is not None and len(store) > n:
+        note(f"{out}: holds {len(store):,} crystals, more than the {n:,} asked for; all were left")
     if json:
         print_json(
             {
@@ -211,36 +213,46 @@ def build(
         ]
         for part in built.parts
     ]
-    print_table(["part", "crystals", "licence"], rows)
+    print_table(["part", "crystals", "licence"], rows, words=(0, 2))
 
 
 @app.command()
 def suggest(
-    candidates: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="CORPUS...", help="Stores, files, or the word embedded.", show_default=False
-        ),
-    ],
     for_: Annotated[
         str, typer.Option("--for", metavar="PATH", help="Your own crystals.", show_default=False)
     ],
+    candidates: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CORPUS...]",
+            help="Stores, files, the word embedded, or kinds that are made here: generated, "
+            "derived, slabs, layers, frameworks, molecules. Default: embedded and all these kinds.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="MIX.yaml", help="The mix, for corpus build.")
     ] = None,
     seed: Seed = 0,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes that make crystals.")
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Say which corpora lie near your crystals, and propose a mix of them.
 
     Near in fingerprints, compositions and densities. Near is not the same as useful: train a twin.
+    Of a kind that is made here some hundred crystals are made, which takes about a minute for each;
+    one whose packages are missing is passed over unless it is named.
     """
     if out is not None:
         check_file(out, ".yaml", ".yml")
     with Bars() as bars, stdout_for_the_answer():
         from atomprint import api
 
-        found = api.suggest_corpus(for_, candidates, out, seed=seed, progress=bars)
+        found = api.suggest_corpus(
+            for_, candidates or (), out, seed=seed, workers=workers, progress=bars, tell=note
+        )
     if json:
         print_json({**asdict(found), "sentence": found.sentence, "out": out})
         return

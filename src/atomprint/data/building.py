@@ -165,10 +165,7 @@ def build(
     if is_store(out):
         old = read_description(out)
         if old.inputs != inputs:
-            raise UsageError(
-                f"{out}: is a store of something else (or the mix has changed); choose another "
-                "--out"
-            )
+            raise UsageError(_why_not(out, mix, n, old.inputs))
         if old.complete:
             store = Store(out)
             return Built(store, read_record(out), len(store))
@@ -186,7 +183,6 @@ def build(
         known = [part for one in taken if one.taken for part in one.provenance]
         writer.describe(inputs=inputs, complete=False, provenance=tuple(dict.fromkeys(known)))
         resumed = len(Store(out))
-        job.write(writer, stores, shares, resumed)
         record = [
             {
                 "name": one.name,
@@ -200,6 +196,7 @@ def build(
         write_text(
             out / RECORD, json.dumps({"n": n, "seed": mix.seed, "parts": record}, indent=1) + "\n"
         )
+        job.write(writer, stores, shares, resumed)
         writer.commit()
         writer.describe(complete=True)
     rmtree(out / PARTS, ignore_errors=True)
@@ -231,6 +228,22 @@ def _identity(mix: MixSettings, n: int) -> str:
     stores = [Store(p.path).hash() for p in mix.parts.values() if p.path and is_store(p.path)]
     text = json.dumps([mix.model_dump(mode="json"), n, stores])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _why_not(out: Path, mix: MixSettings, n: int, inputs: str) -> str:
+    """Say why a mix does not go into a store that is there."""
+    try:
+        before = json.loads((out / RECORD).read_text(encoding="utf-8"))["n"]
+        only_n = _identity(mix, before) == inputs
+    except (OSError, ValueError, KeyError, TypeError):
+        only_n = False
+    if only_n:
+        # Which crystals are drawn depends on the number: the store cannot be added to.
+        return (
+            f"{out}: is of this mix with --n {before}, and cannot be made one with --n {n}; give "
+            "the same number, or choose another --out"
+        )
+    return f"{out}: is a store of something else (or the mix has changed); choose another --out"
 
 
 class _Stopped(Exception):

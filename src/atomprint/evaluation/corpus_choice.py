@@ -3,12 +3,19 @@
 All candidates and the set are placed in one space, that of :mod:`atomprint.evaluation.coverage`
 fitted on all candidates together, so that distances to different candidates can be compared. Near
 is not the same as useful: what a corpus is worth is told by a twin alone.
+
+A candidate's size must not count, since a corpus that is fetched or made can have any. But the more
+crystals are looked at, the nearer the nearest of them are, whatever they are like. So as many of
+each are compared, as many as the smallest candidate has: of equally distributed candidates each is
+then the nearest with the same chance. What the others have more is not thrown away: they are drawn
+from many times, and the mean is taken.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from atomprint.data.selection import pick
 from atomprint.evaluation.coverage import FEWEST, CoverageIndex, K, crystal_rows
@@ -16,8 +23,12 @@ from atomprint.evaluation.neighbours import mean_distances
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
 
+Array = npt.NDArray[np.float64]
+
 MOST = 2_000
 """Crystals of a candidate, and of the set, that are looked at: so many at random."""
+REPEATS = 5
+"""Draws in which a crystal of the largest candidate takes part, on average."""
 LEAST_SHARE = 0.05
 """A candidate that is nearest to a smaller part of the set is left out of the mix."""
 NEAR = 0.5
@@ -37,9 +48,10 @@ class Candidate:
     covered
         Part of the set that is no farther from it than 95 % of its own crystals are.
     nearest
-        Part of the set to which no other candidate is nearer.
+        Part of the set to which no other candidate is nearer, of as many crystals of each.
     distance
-        Median distance of the set, dimensionless: about 1 is the spread of all candidates.
+        Median distance of the set from as many crystals of it as of any other, dimensionless:
+        about 1 is the spread of all candidates.
     weight
         In the proposed mix; 0 for one that is left out.
     """
@@ -93,7 +105,7 @@ def suggest(
     """Score candidates by how they cover a set, and propose shares.
 
     A candidate's share is the part of the set to which it is the nearest, of as many crystals of
-    each.
+    each: those of the smallest candidate, and random parts of the others.
 
     Parameters
     ----------
@@ -135,16 +147,13 @@ def suggest(
 
     found = {name: rows(name, corpus) for name, corpus in candidates.items()}
     own = rows("set", crystals)
+    # All crystals count alike in the space: were those of a small candidate given more weight, its
+    # axes would be fitted to them, and other crystals of their kind would look far from them.
     index = CoverageIndex.from_rows(np.concatenate(list(found.values())))
     mine = index.project(own)
-    distances, covered = [], []
-    for part in found.values():
-        points = index.project(part)
-        distances.append(mean_distances(mine, points, K))
-        usual = np.quantile(mean_distances(points, points, K, leave_one_out=True), 0.95)
-        covered.append(distances[-1] <= usual)
-    nearest = np.argmin(distances, axis=0)
-    shares = np.bincount(nearest, minlength=len(found)) / len(mine)
+    points = [index.project(part) for part in found.values()]
+    covered = [_covered(mine, part) for part in points]
+    shares, distances = _compare(mine, points, np.random.default_rng((seed, 9)))
     # A candidate that is nearest to few may still be the largest part there is.
     kept = shares >= min(LEAST_SHARE, shares.max())
     weights = np.where(kept, shares, 0.0) / shares[kept].sum()
@@ -157,3 +166,42 @@ def suggest(
     ]  # fmt: skip
     scored.sort(key=lambda one: (-one.weight, one.distance))
     return Suggestion(scored, float(np.any(covered, axis=0).mean()), len(mine))
+
+
+def _covered(mine: Array, points: Array) -> npt.NDArray[np.bool_]:
+    """Which crystals of the set lie no farther from a candidate than most of its own."""
+    usual = np.quantile(mean_distances(points, points, K, leave_one_out=True), 0.95)
+    return np.asarray(mean_distances(mine, points, K) <= usual)
+
+
+def _compare(mine: Array, points: Sequence[Array], rng: np.random.Generator) -> tuple[Array, Array]:
+    """Shares of the set to which each candidate is the nearest, and distances from each.
+
+    Both are means over draws of as many points of each candidate as the smallest has. Candidates
+    that are equally near share a crystal.
+
+    Returns
+    -------
+    tuple of ndarray
+        ``(n_candidates,)`` and ``(n_candidates, n_set)``.
+    """
+    sizes = [len(part) for part in points]
+    size = min(sizes)
+    n_draws = 1 if size == max(sizes) else int(np.ceil(REPEATS * max(sizes) / size))
+    # The smallest is the same in every draw.
+    whole = {at: mean_distances(mine, part, K) for at, part in enumerate(points)
+             if len(part) == size}  # fmt: skip
+    shares, distances = np.zeros(len(points)), np.zeros((len(points), len(mine)))
+    for _ in range(n_draws):
+        drawn = np.stack(
+            [
+                whole[at]
+                if at in whole
+                else mean_distances(mine, part[rng.choice(len(part), size, replace=False)], K)
+                for at, part in enumerate(points)
+            ]
+        )
+        nearest = drawn == drawn.min(0)
+        shares += (nearest / nearest.sum(0)).mean(1) / n_draws
+        distances += drawn / n_draws
+    return shares, distances
