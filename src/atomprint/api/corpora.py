@@ -58,6 +58,7 @@ def fetch_corpus(
     n: int | None = None,
     *,
     workers: int = 1,
+    ray: str | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> "Fetched":
@@ -73,6 +74,8 @@ def fetch_corpus(
         Crystals to stop at; None for all. A larger number later adds to what is there.
     workers
         Processes, where crystals are computed.
+    ray
+        Address of a Ray cluster that computes them instead (``auto``, ``ray://host:10001``).
     progress
         See the module; stage ``fetch`` counts crystals, ``download NAME`` bytes.
     tell
@@ -100,8 +103,13 @@ def fetch_corpus(
             progress(f"download {name}", done, total, {})
 
     around = Surroundings(
-        Web(per_second=chosen.per_second, tell=tell), progress=download, workers=workers
-    )
+        Web(per_second=chosen.per_second, tell=tell), progress=download, workers=workers,
+        ray=ray or "",
+    )  # fmt: skip
+    if ray and not chosen.endless:
+        raise UsageError(
+            f"--ray: crystals of {chosen.card.title} are fetched, not computed; leave it out"
+        )
     return fetch(chosen, out, n, around, count)
 
 
@@ -118,6 +126,7 @@ def build_corpus(
     out: PathInput,
     *,
     workers: int = 1,
+    ray: str | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> "Built":
@@ -133,6 +142,8 @@ def build_corpus(
         The store's folder.
     workers
         Parts that are gathered at once, and processes of the generator.
+    ray
+        Address of a Ray cluster that computes what is generated.
     progress
         See the module; a stage is a part, and ``write``.
     tell
@@ -153,7 +164,9 @@ def build_corpus(
         if progress is not None:
             progress(stage, done, total, {})
 
-    return build(chosen, n, Path(out), workers=workers, tell=tell, progress=count)
+    return build(
+        chosen, n, Path(out), workers=workers, ray=ray or "", tell=tell, progress=count
+    )  # fmt: skip
 
 
 def suggest_corpus(

@@ -41,6 +41,15 @@ Set = Annotated[
 Workers = Annotated[
     int, typer.Option(metavar="N", min=1, help="Processes, where crystals are computed.")
 ]
+OnRay = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Generate on a Ray cluster: auto, local, ray://host:10001.",
+        show_default=False,
+    ),
+]
 GOES_ON = "interrupted; give the same command again to go on from there"
 
 
@@ -66,6 +75,7 @@ def fetch(
         int | None, typer.Option("--n", metavar="N", min=1, help="Crystals to stop at.")
     ] = None,
     workers: Workers = 1,
+    ray: OnRay = None,
     json: Json = False,
 ) -> None:
     """Bring crystals of a source into a store, with its licence and citation.
@@ -83,7 +93,7 @@ def fetch(
         source = api.source_settings(kind, chosen)
         try:
             found = api.fetch_corpus(
-                source, out, n, workers=workers, progress=bars, tell=note
+                source, out, n, workers=workers, ray=ray, progress=bars, tell=note
             )  # fmt: skip
         except KeyboardInterrupt:
             raise Interrupted(GOES_ON) from None
@@ -166,6 +176,7 @@ def build(
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, help="Parts at once, and generating processes.")
     ] = 1,
+    ray: OnRay = None,
     json: Json = False,
 ) -> None:
     """Build a corpus of several parts in one store, with the licence and citation of each.
@@ -177,7 +188,9 @@ def build(
         from atomprint import api
 
         try:
-            built = api.build_corpus(mix, n, out, workers=workers, progress=bars, tell=note)
+            built = api.build_corpus(
+                mix, n, out, workers=workers, ray=ray, progress=bars, tell=note
+            )  # fmt: skip
         except KeyboardInterrupt:
             raise Interrupted(GOES_ON) from None
     store = built.store

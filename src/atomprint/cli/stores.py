@@ -315,7 +315,7 @@ def dedupe(
         Path, typer.Option("--out", metavar="STORE", help="Store to make.", show_default=False)
     ],
     same: Annotated[
-        float, typer.Option(min=0, help="Largest difference of fingerprints; 0: exact copies.")
+        float, typer.Option(min=0, help="Largest difference of fingerprints; 0: none but rounding.")
     ] = 0.05,
     confirm: Annotated[
         bool, typer.Option("--confirm", help="Ask pymatgen's StructureMatcher too; slow.")

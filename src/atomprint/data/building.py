@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
@@ -23,8 +24,9 @@ from atomprint.data.sources.catalogue import EMBEDDED
 from atomprint.data.sources.fetch import fetch
 from atomprint.data.sources.web import Web
 from atomprint.data.store import Provenance, Store, StoreWriter, is_store
-from atomprint.data.store.store import read_description
+from atomprint.data.store.store import read_description, refuse_holes
 from atomprint.data.store.writer import write_text
+from atomprint.ground.cluster import connected
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.ground.settings import Settings
 
@@ -130,6 +132,7 @@ def build(
     out: str | Path,
     *,
     workers: int = 1,
+    ray: str = "",
     tell: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Built:
@@ -145,6 +148,8 @@ def build(
         The store's folder.
     workers
         Parts that are gathered at once, and processes of the generator.
+    ray
+        Address of a Ray cluster that computes what is generated; empty for none.
     tell
         Called with a sentence when a server has to be waited for.
     progress
@@ -166,11 +171,14 @@ def build(
         old = read_description(out)
         if old.inputs != inputs:
             raise UsageError(_why_not(out, mix, n, old.inputs))
+        refuse_holes(out, old)
         if old.complete:
             store = Store(out)
             return Built(store, read_record(out), len(store))
-    job = _Build(mix, out, workers, tell, progress or _ignore)
-    stores = job.gather(shares)
+    job = _Build(mix, out, workers, ray, tell, progress or _ignore)
+    # One connection for all parts, of which each would close its own.
+    with connected(ray) if ray else nullcontext():
+        stores = job.gather(shares)
     taken = [
         Taken(name, shares[name], min(shares[name], len(store)), store.provenance)
         for name, store in stores.items()
@@ -182,7 +190,7 @@ def build(
     ) as writer:
         known = [part for one in taken if one.taken for part in one.provenance]
         writer.describe(inputs=inputs, complete=False, provenance=tuple(dict.fromkeys(known)))
-        resumed = len(Store(out))
+        resumed = len(writer.seen)
         record = [
             {
                 "name": one.name,
@@ -258,10 +266,11 @@ class _Build:
         mix: MixSettings,
         out: Path,
         workers: int,
+        ray: str,
         tell: Callable[[str], None] | None,
         progress: Progress,
     ) -> None:
-        self.mix, self.out, self.workers = mix, out, workers
+        self.mix, self.out, self.workers, self.ray = mix, out, workers, ray
         self.tell, self.progress = tell, progress
         self._stop = threading.Event()
 
@@ -304,6 +313,7 @@ class _Build:
             Web(per_second=source.per_second, tell=self.tell),
             progress=download,
             workers=self.workers,
+            ray=self.ray,
         )
         return fetch(source, self.out / PARTS / name, wanted, around, count).store
 

@@ -93,4 +93,3 @@ def _release(at_work: dict[Any, Claim]) -> None:
 
 def _wants_gpu(unit: Unit) -> bool:
     return isinstance(unit.arm, Network) and unit.arm.settings.loop.device != "cpu"
-

@@ -1,5 +1,6 @@
 """Crystals made by a Ray cluster: the same ones, whatever becomes of its machines."""
 
+import sys
 import time
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -7,9 +8,11 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 
+from atomprint.api import fetch_corpus
 from atomprint.data.sources.base import Card, Surroundings
 from atomprint.data.sources.blocks import Block, BlockSource
 from atomprint.data.sources.fetch import fetch
+from atomprint.ground.errors import UsageError
 from atomprint.structures.reading.result import Record
 from tests.ray_cluster import two_workers
 
@@ -56,3 +59,17 @@ def test_a_cluster_makes_what_one_process_makes(tmp_path, killed):
     assert there.hash() == here.hash()
     said = [(tmp_path / one / "source.json").read_text() for one in ("here", "there")]
     assert said[0] == said[1]
+
+
+def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    around = replace(Surroundings(), ray="auto")
+    with pytest.raises(UsageError, match=r"pip install 'atomprint\[ray\]'"):
+        fetch(Slow(), tmp_path / "s", 3, around)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_cluster_fetches_nothing(tmp_path):
+    with pytest.raises(UsageError, match="fetched, not computed"):
+        fetch_corpus("oqmd", tmp_path / "s", 3, ray="auto")
+    assert not (tmp_path / "s").exists()
