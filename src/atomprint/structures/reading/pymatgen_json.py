@@ -9,7 +9,7 @@ import numpy as np
 from atomprint.structures.crystal import FloatArray
 from atomprint.structures.reading.disorder import FULL, Drawn, draw
 from atomprint.structures.reading.elements import number_of
-from atomprint.structures.reading.labels import id_among
+from atomprint.structures.reading.labels import id_among, rows_of
 from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused
 
 _NO_LABEL = ("structure", "@module", "@class", "@version", "parameters", "energy_adjustments")
@@ -155,14 +155,19 @@ def _number(site: dict[str, Any], row: int) -> int:
 
 
 def _plain(values: Any) -> dict[str, Any]:
-    """Numbers and texts of a dictionary; nested things are no labels."""
+    """Numbers and texts of a dictionary, and stresses; other nested things are no labels."""
     if not isinstance(values, dict):
         return {}
     return {
         str(name): value
         for name, value in values.items()
-        if name not in _NO_LABEL and isinstance(value, bool | int | float | str)
+        if name not in _NO_LABEL
+        and (isinstance(value, bool | int | float | str) or _is_stress(str(name), value))
     }
+
+
+def _is_stress(name: str, value: Any) -> bool:
+    return isinstance(value, list) and rows_of(name, value, 0) is not None
 
 
 def _site_labels(sites: list[dict[str, Any]]) -> dict[str, Any]:

@@ -51,8 +51,8 @@ def write_pymatgen_json(
     Returns
     -------
     left_out
-        Names of labels that are several numbers a crystal, as stresses: they are properties of the
-        structure, but `read_crystals` takes no such thing for a label.
+        Names of labels that are several numbers a crystal and no stress: they are properties of
+        the structure, but `read_crystals` takes no such thing for a label.
 
     Raises
     ------
@@ -95,7 +95,8 @@ def _structure(crystal: Crystal, left_out: set[str]) -> dict[str, Any]:
             per_atom[name] = value.tolist()
         else:
             whole[name] = (value if stress is None else stress).tolist()
-            left_out.add(name)
+            if stress is None:
+                left_out.add(name)
     sites = zip(
         crystal.numbers.tolist(), crystal.frac.tolist(), crystal.positions.tolist(), strict=True
     )
