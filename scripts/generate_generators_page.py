@@ -145,7 +145,8 @@ def page(results: dict[str, Any]) -> str:
         "Crystals without end, made on your machine: how much is thrown away on the way, how much "
         "of the rest passes independent checks, how often the same crystal comes again, how fast "
         "it goes, and how the distributions compare with real ones. What these corpora are "
-        "*worth* for pre-training is another question: [Results](results.md). How each of them is "
+        "*worth* for pre-training is another question: [What corpora are "
+        "worth](what-corpora-are-worth.md). How each of them is "
         "made: [Corpora](corpora.md#generators), [The embedded corpus](corpus.md).",
         "Written by `scripts/generate_generators_page.py` from "
         "`benchmarks/results/generators.json`; measured by `python benchmarks/generators.py`. "

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from atomprint.api.inputs import EMBEDDED, Data, PathInput, Progress, read_data
 from atomprint.api.settings import load_settings
 from atomprint.data.store import Store, is_store
-from atomprint.ground.errors import UsageError
+from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
 
 if TYPE_CHECKING:
@@ -279,6 +280,7 @@ def _sample(
 ) -> list[Crystal]:
     """Make some crystals of a kind, the same ones every time."""
     from atomprint.data.sources import Surroundings
+    from atomprint.data.sources.fetch import BARREN
 
     kind = settings["kind"]
     source = source_settings(kind, settings)
@@ -286,12 +288,12 @@ def _sample(
     count(f"make {kind}", 0, SAMPLE)
     with closing(cast("Generator[Page]", source.pages(Surroundings(workers=workers)))) as pages:
         # Whole blocks: the first crystals of one need not be like the others.
-        while len(crystals) < SAMPLE:
-            for item in next(pages).items:
-                if isinstance(item, Crystal):
-                    crystals.append(item)
+        for page in islice(pages, BARREN):
+            crystals += [item for item in page.items if isinstance(item, Crystal)]
             count(f"make {kind}", min(len(crystals), SAMPLE), SAMPLE)
-    return crystals
+            if len(crystals) >= SAMPLE:
+                return crystals
+    raise DataError(f"{kind}: only {len(crystals):,} crystals in {BARREN} blocks")
 
 
 def _write_mix(

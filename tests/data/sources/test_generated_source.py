@@ -9,7 +9,7 @@ from atomprint.data.sources import GeneratedSettings
 from atomprint.data.sources.blocks import Block
 from atomprint.data.sources.generated import GeneratorSettings
 from atomprint.data.sources.generated import source as module
-from atomprint.ground.errors import UsageError
+from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading.result import Record
 from tests.toy import toy_crystals
 
@@ -40,6 +40,16 @@ def test_it_goes_on_where_it_stood(get, tmp_path, monkeypatch):
     for folder in ("a", "b"):
         about = json.loads((tmp_path / folder / "source.json").read_text())
         assert about["rejected"] == {"implausible": 10 + 11 + 12, "made before": 3}
+
+
+def test_a_source_that_has_no_more_is_not_asked_for_ever(get, tmp_path, monkeypatch):
+    def same_block(source, number, size):
+        return toy_block(source, 0, size)
+
+    monkeypatch.setattr(module, "BLOCK", 6)
+    monkeypatch.setattr(module, "make_block", same_block)
+    with pytest.raises(DataError, match="100 blocks in a row gave no new crystal"):
+        get(GeneratedSettings(seed=5), tmp_path / "a", n=8)
 
 
 def test_without_a_number_it_would_never_end(get, tmp_path):

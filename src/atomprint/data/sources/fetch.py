@@ -35,6 +35,8 @@ DOWNLOADS = ".downloads"
 SETTINGS = "source.json"
 """File in the store with the settings of the source."""
 
+BARREN = 100
+"""Blocks in a row without a crystal after which there seem to be no more."""
 Progress = Callable[[int, int], None]
 _MOST_PROBLEMS = 20_000
 
@@ -163,9 +165,17 @@ class _Fetch:
             pages = rest
         else:
             pages = self.source.pages(self.around, self.place)
+        barren = 0
         for page in pages:
+            before = self.n_crystals
             if self._page(page, writer):
                 return
+            barren = 0 if self.n_crystals > before else barren + 1
+            if self.source.endless and barren == BARREN:
+                raise DataError(
+                    f"{self.source.card.title}: {BARREN} blocks in a row gave no new crystal; ask "
+                    "for fewer, or change its settings"
+                )
         self.ended = True
         self._commit(writer, always=True)
 
