@@ -137,7 +137,8 @@ def page() -> str:
         "| | | |",
         "|---|---|---|",
         f"| the store | {store_gb:,.0f} GB | ${store_gb * DOLLARS_GB_MONTH:,.0f} a month |",
-        f"| its shards | {n_shards:,.0f} of {shard_mb:.0f} MB | the header of each is read to open it |",
+        f"| its shards | {n_shards:,.0f} of {shard_mb:.0f} MB | to open it the header of each is "
+        "read |",
         f"| making it from CIFs | {number(hours(m['read_cif']))} core-hours "
         f"| ${number(hours(m['read_cif']) * DOLLARS_CORE_HOUR)} |",
         f"| one pass of training | {number(hours(m['step']))} core-hours, or {number(gpu_hours)} "

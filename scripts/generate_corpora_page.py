@@ -42,6 +42,7 @@ class Corpus:
     n_steps: int
     making: float | None
     ratios: g.LogRatios
+    alike: dict[str, float]
 
     @property
     def main(self) -> g.LogRatios:
@@ -59,7 +60,7 @@ def corpora(part: str = "test") -> list[Corpus]:
     if real:
         cost = real["pretraining"]
         ratios = g.log_ratios(study.errors(part, RECIPE), scratch, numbers(scratch))
-        found.append(Corpus(REAL, cost["n_crystals"], cost["n_steps"], None, ratios))
+        found.append(Corpus(REAL, cost["n_crystals"], cost["n_steps"], None, ratios, {}))
     for path in sorted((RESULTS / "corpora" / part).glob("*.json")):
         one = json.loads(path.read_text(encoding="utf-8"))
         errors = {(r["set"], r["n_labels"], r["seed"]): r["mae"] for r in one["results"]}
@@ -67,7 +68,14 @@ def corpora(part: str = "test") -> list[Corpus]:
         making = sum(made.get("cpu_seconds", 0.0) for made in one["made"].values())
         cost = one["pretraining"]
         found.append(
-            Corpus(one["corpus"], cost["n_crystals"], cost["n_steps"], making or None, ratios)
+            Corpus(
+                one["corpus"],
+                cost["n_crystals"],
+                cost["n_steps"],
+                making or None,
+                ratios,
+                {r["set"]: r["n_alike"] / r["n_test"] for r in one["results"]},
+            )
         )
     return found
 
@@ -163,6 +171,14 @@ def page() -> str:
             f"- **Added to the real ones** they change the mean gain by {100 * ahead.value:+.1f} "
             "points (goal: never hurt)."
         )
+    for one in found:
+        if one.main and any(one.alike.values()) and "+" not in one.name:
+            shares = ", ".join(f"{percent(one.alike[name])} ({name})" for name in MAIN)
+            verdicts.append(
+                f"- Crystals of `{one.name}` happen to be like some that judge (formula, and "
+                f"volume an atom within 2 %): {shares}. Of their labels nothing is seen; from "
+                f"`{REAL}` such crystals were taken out."
+            )
     parts += ["\n".join(verdicts)] if verdicts else []
     rows = [
         [f"`{one.name}`", f"{one.making / 60:.0f}", f"{one.n_crystals / one.making:.0f}"]

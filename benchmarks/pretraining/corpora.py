@@ -22,7 +22,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from arms import RECIPE_ARM
-from sets import load_corpus, load_set, parts
+from sets import alike, load_corpus, load_set, parts
 from study import judge, keep, pretrained, slug
 
 from atomprint.api import fetch_corpus, source_settings
@@ -105,6 +105,7 @@ def main() -> None:
             done = json.loads(path.read_text(encoding="utf-8"))
         finished = {(r["set"], r["n_labels"], r["seed"]) for r in done["results"]}
         model = None
+        corpus: list[Crystal] = []
         for seed in arguments.seeds:
             for which in arguments.sets.split(","):
                 pool, judged = parts(which, load_set(which, arguments.data), arguments.part)
@@ -112,7 +113,6 @@ def main() -> None:
                 if (which, n, seed) in finished:
                     continue
                 if model is None:
-                    corpus: list[Crystal] = []
                     made = {}
                     for part in name.split("+"):
                         more, made[part] = crystals_of(
@@ -125,7 +125,9 @@ def main() -> None:
                     done |= {"made": made, "pretraining": cost}
                 row, tuning = judge(RECIPE_ARM, which, pool, judged, n, seed, model=model)
                 done["finetuning"] = tuning.model_dump(mode="json")
-                done["results"].append({"weights": cost["weights"]} | row)
+                # Generated crystals can happen to be like those that judge.
+                likes = {"n_alike": sum(alike(judged, corpus))}
+                done["results"].append({"weights": cost["weights"]} | row | likes)
                 keep(path, done)
                 print(variant, which, n, seed, row["mae"], flush=True)
 

@@ -6,6 +6,7 @@ train and validate on are drawn, anew for each seed, from all crystals that are 
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,18 +98,23 @@ def load_corpus(folder: Path, max_atoms: int = 20) -> list[Crystal]:
 
     Alike are crystals of one reduced formula whose volumes per atom differ by less than 2 %.
     """
-    ids = set()
+    labelled = [crystal for name in SETS for crystal in load_set(name, folder)]
+    ids = {crystal.id for crystal in labelled}
+    rows = read_crystals(folder / "mp.parquet").crystals
+    kept = [c for c in rows if c.n_atoms <= max_atoms and c.id not in ids]
+    likes = alike(kept, labelled)
+    return [crystal for crystal, like in zip(kept, likes, strict=True) if not like]
+
+
+def alike(crystals: Sequence[Crystal], others: Sequence[Crystal]) -> list[bool]:
+    """Whether each crystal has a like among the others: formula, and volume an atom within 2 %."""
     volumes = defaultdict(list)
-    for name in SETS:
-        for crystal in load_set(name, folder):
-            ids.add(crystal.id)
-            volumes[reduced_formula(crystal)].append(crystal.volume / crystal.n_atoms)
-    kept = []
-    for crystal in read_crystals(folder / "mp.parquet").crystals:
-        if crystal.n_atoms > max_atoms or crystal.id in ids:
-            continue
-        volume = crystal.volume / crystal.n_atoms
-        known = volumes.get(reduced_formula(crystal), ())
-        if not any(abs(volume / v - 1) < 0.02 for v in known):
-            kept.append(crystal)
-    return kept
+    for other in others:
+        volumes[reduced_formula(other)].append(other.volume / other.n_atoms)
+    return [
+        any(
+            abs(crystal.volume / crystal.n_atoms / volume - 1) < 0.02
+            for volume in volumes.get(reduced_formula(crystal), ())
+        )
+        for crystal in crystals
+    ]
