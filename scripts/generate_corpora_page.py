@@ -171,9 +171,11 @@ def page() -> str:
     verdicts = []
     if generated and (share := kept(generated, found[0])) is not None:
         each = kept_by_seed(generated, found[0])
+        met = "met" if share >= GOAL else "**not met**"
         verdicts.append(
             f"- **Generated crystals alone** keep {100 * share:.0f} % of the gain of as many real "
-            f"ones ({100 * each[0]:.0f} to {100 * each[-1]:.0f} over {len(each)} seeds; goal: {100 * GOAL:.0f} %): {'met' if share >= GOAL else '**not met**'}."
+            f"ones ({100 * each[0]:.0f} to {100 * each[-1]:.0f} over {len(each)} seeds; goal: "
+            f"{100 * GOAL:.0f} %): {met}."
         )
     if both and both.main:
         ahead = g.ahead(both.main, found[0].main)
