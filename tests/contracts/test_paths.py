@@ -191,7 +191,7 @@ def hard_cells(draw):
 
 
 @pytest.mark.parametrize("member", HARD)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(hard_cells(), st.integers(-2, 2), st.integers(0, 2))
 def test_hard_cells_on_every_path_and_in_another_lattice(member, crystal, times, axis):
     fingerprint = MEMBERS[member].build()
