@@ -14,6 +14,7 @@ from atomprint.data import building
 from atomprint.data.building import MixSettings, build, quotas
 from atomprint.data.sources import OptimadeSettings
 from atomprint.data.store import Provenance, Store, StoreWriter
+from atomprint.data.store.validate import validate_store
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.writing import write_parquet
 from tests.data.sources.answers import optimade_entry, optimade_pages
@@ -116,6 +117,16 @@ def test_another_mix_does_not_go_into_the_same_store(parts, tmp_path):
 
 class Killed(Exception):
     """In place of a kill."""
+
+
+def test_a_store_with_holes_is_not_built_on(parts, tmp_path):
+    out = tmp_path / "out"
+    build(MixSettings(parts={"a": parts["a"]}), 10, out)
+    (shard,) = (out / "shards").iterdir()
+    shard.write_bytes(shard.read_bytes()[:-3])
+    validate_store(out, repair=True)
+    with pytest.raises(UsageError, match="lacks crystals of damaged shards"):
+        build(MixSettings(parts={"a": parts["a"]}), 10, out)
 
 
 def test_another_number_is_called_so(parts, tmp_path, monkeypatch):

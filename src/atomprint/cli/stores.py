@@ -24,7 +24,6 @@ from atomprint.ground.errors import UsageError
 
 __all__ = ["app"]
 
-_FILES = (".parquet", ".pq", ".xyz", ".extxyz", ".db", ".aselmdb", ".lmdb", ".atp", ".json")
 Out = Annotated[
     Path,
     typer.Option("--out", metavar="STORE", help="Store to make (a folder).", show_default=False),
@@ -59,15 +58,16 @@ def convert(
     same command goes on where it stood. What cannot be read is left out, and listed with its reason
     in the store's quarantine.jsonl. For a file instead of a store: atomprint data export.
     """
-    if out.suffix in _FILES:
-        raise UsageError(
-            f"{out}: a store is a folder; for a file: atomprint data export {path} --out {out}"
-        )
     with Bars() as bars, stdout_for_the_answer():
+        from atomprint.data.export import FORMS
         from atomprint.data.store import Provenance
         from atomprint.data.store.convert import QUARANTINE
         from atomprint.data.store.convert import convert as to_store
 
+        if any(ending and out.name.lower().endswith(ending) for ending in FORMS):
+            raise UsageError(
+                f"{out}: a store is a folder; for a file: atomprint data export {path} --out {out}"
+            )
         if (licence or citation) and not source:
             raise UsageError("--licence and --citation belong to a --source; give that too")
 

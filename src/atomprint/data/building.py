@@ -42,7 +42,7 @@ _EVERY = 1000
 class Part(Settings):
     """One part of a mix: a path, or a source."""
 
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="its share, in any unit")
+    weight: float = Field(1.0, gt=0, description="its share, in any unit")
     path: str = Field(
         "", description="a store, or a file, folder or archive of crystals, or the word embedded"
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -220,8 +221,6 @@ class Fingerprint(nn.Module, ABC):
         DataError
             If a structure has no atoms, disorder, or a flat cell.
         """
-        import numpy as np
-
         from atomprint.fingerprints.compute import compute_many
 
         try:

@@ -9,6 +9,7 @@ from atomprint.data.sources import GeneratedSettings
 from atomprint.data.sources.blocks import Block
 from atomprint.data.sources.generated import GeneratorSettings
 from atomprint.data.sources.generated import source as module
+from atomprint.data.store.validate import validate_store
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading.result import Record
 from tests.toy import toy_crystals
@@ -43,13 +44,30 @@ def test_it_goes_on_where_it_stood(get, tmp_path, monkeypatch):
 
 
 def test_a_source_that_has_no_more_is_not_asked_for_ever(get, tmp_path, monkeypatch):
+    asked = []
+
     def same_block(source, number, size):
+        asked.append(number)
         return toy_block(source, 0, size)
 
     monkeypatch.setattr(module, "BLOCK", 6)
     monkeypatch.setattr(module, "make_block", same_block)
     with pytest.raises(DataError, match="100 blocks in a row gave no new crystal"):
         get(GeneratedSettings(seed=5), tmp_path / "a", n=8)
+    assert asked == list(range(101))
+
+
+def test_crystals_in_the_midst_cannot_be_had_by_themselves(get, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 6)
+    monkeypatch.setattr(module, "make_block", toy_block)
+    monkeypatch.setattr(GeneratedSettings, "shard_crystals", 6)
+    out = tmp_path / "a"
+    get(GeneratedSettings(seed=5), out, n=18)
+    (bad, *_) = sorted((out / "shards").iterdir())
+    bad.write_bytes(bad.read_bytes()[:-3])
+    validate_store(out, repair=True)
+    with pytest.raises(UsageError, match="lacks crystals of damaged shards, which cannot be had"):
+        get(GeneratedSettings(seed=5), out, n=24)
 
 
 def test_without_a_number_it_would_never_end(get, tmp_path):

@@ -37,7 +37,7 @@ class MoleculesSettings(BlockSource):
     max_atoms: int = Field(100, ge=8, description="largest number of atoms in a cell")
     boxes: float = Field(0.25, ge=0, le=1, description="share of molecules alone in a box")
     vacuum: float = Field(
-        8.0, ge=3, le=50, allow_inf_nan=False,
+        8.0, ge=3, le=50,
         description="between a molecule in a box and its images (Å)",
     )  # fmt: skip
 
