@@ -22,7 +22,6 @@ from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading import read_crystals
 from atomprint.structures.reading.stream import CrystalStream
 from atomprint.structures.writing import write_parquet
-from tests.ray_cluster import two_workers
 from tests.toy import toy_crystals
 
 SMALL = {"soap": {"cutoff": 3.0, "n_max": 2, "l_max": 1}, "ead": {"cutoff": 3.0, "n_shells": 2}}
@@ -345,16 +344,3 @@ print(tracemalloc.get_traced_memory()[1])
         peaks.append(int(done.stdout))
     # Ids stay in memory, some hundred bytes each.
     assert peaks[1] < peaks[0] + 3000 * 1000
-
-
-def test_on_a_ray_cluster(data, tmp_path):
-    with two_workers() as (cluster, _):
-        write(data, tmp_path / "here.parquet")
-        write(data, tmp_path / "there.parquet", ray=cluster.address)
-    assert (tmp_path / "here.parquet").read_bytes() == (tmp_path / "there.parquet").read_bytes()
-
-
-def test_without_ray_it_says_what_to_install(data, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"atomprint\[ray\]"):
-        write(data, tmp_path / "f.parquet", ray="auto")

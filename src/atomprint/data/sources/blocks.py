@@ -6,19 +6,16 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import count
 from multiprocessing import get_context
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from atomprint.data.sources.base import BEGINNING, Page, SourceBase, Surroundings, made
-from atomprint.ground.cluster import connected, n_processors
-from atomprint.ground.errors import AtomprintError, UsageError
+from atomprint.ground.cluster import on_cluster
+from atomprint.ground.errors import UsageError
 from atomprint.ground.processes import end_with_parent
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.reading.result import Record
-
-_AHEAD = 2
-"""Blocks that wait, for each processor of a cluster."""
-_RETRIES = 5
 
 
 @dataclass(frozen=True)
@@ -116,22 +113,10 @@ class BlockSource(SourceBase):
 
         Blocks of a machine that is lost are made again by another.
         """
-        with connected(address) as ray:
-            task = ray.remote(_block).options(num_cpus=1, max_retries=_RETRIES)
-            number = first
-            waiting: deque[Any] = deque()
-            while True:
-                while len(waiting) < _AHEAD * n_processors(ray):
-                    waiting.append(task.remote(self, number))
-                    number += 1
-                try:
-                    block: Block = ray.get(waiting.popleft())
-                except ray.exceptions.RayTaskError as error:
-                    cause = error.cause if isinstance(error.cause, AtomprintError) else error
-                    raise cause from None
-                yield block
+        yield from on_cluster(address, _block, ((self, number) for number in count(first)))
 
 
-def _block(source: BlockSource, number: int) -> Block:
+def _block(which: "tuple[BlockSource, int]") -> Block:
     """What a cluster runs."""
+    source, number = which
     return source.block(number)
