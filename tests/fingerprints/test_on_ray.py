@@ -25,8 +25,8 @@ def data(tmp_path, monkeypatch):
 
 
 def write(data, out, **options):
-    soap = {"cutoff": 3.0, "n_max": 2, "l_max": 1}
-    return atomprint.fingerprint_file(data, "soap", out, per="atom", soap=soap, **options)[0]
+    # On the slow path, so that a part takes about a second and a machine is lost at work.
+    return atomprint.fingerprint_file(data, "soap", out, per="atom", path="reference", **options)[0]
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["two workers", "one is killed"])
