@@ -5,13 +5,15 @@
 Every arm has the same network, the same corpus and the same number of steps; fine-tuning tries the
 same learning rates for all, and validation chooses. A unit is one arm on one set with one number of
 labels and one seed; it is written to ``benchmarks/results/pretraining/PART/ARM.json`` when it is
-done, and is not done again. ``WORK`` keeps the pre-trained networks.
+done, and is not done again. ``WORK`` keeps the pre-trained networks, and what was done of one when
+the command was killed: it goes on from there.
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -32,8 +34,9 @@ from atomprint.structures.crystal import Crystal
 from atomprint.training.adapt import AdaptSettings
 from atomprint.training.checkpoint import ModelInfo, load_model, save_model, write_json
 from atomprint.training.finetune import FinetuneSettings, finetune
+from atomprint.training.loop import Progress
 from atomprint.training.predict import labels_of, predict
-from atomprint.training.pretrain import PretrainSettings, pretrain
+from atomprint.training.pretrain import STATE, PretrainResult, PretrainSettings, pretrain
 from atomprint.training.run import environment, hash_crystals
 
 NOW = "environment"
@@ -55,10 +58,9 @@ def pretrained(
     settings = PretrainSettings.model_validate(ARMS[arm])
     loop = settings.loop.model_copy(update={"n_steps": steps, "device": "cpu", "seed": seed})
     settings = settings.model_copy(update={"loop": loop})
-    started = time.process_time()
-    result = pretrain(corpus, settings, progress=_say(arm))
+    result, seconds = _whole(folder / "run", corpus, settings, _say(arm))
     cost = {
-        "cpu_seconds": round(time.process_time() - started, 1),
+        "cpu_seconds": round(seconds, 1),
         "n_steps": steps,
         "n_crystals": len(corpus),
         "corpus_hash": hash_crystals(corpus),
@@ -67,7 +69,31 @@ def pretrained(
     }
     save_model(folder, result.model, result.model.state_dict(), ModelInfo("pretrain"))
     write_json(folder / "cost.json", cost)
+    shutil.rmtree(folder / "run")
     return result.model, known(folder)
+
+
+def _whole(
+    run: Path, corpus: list[Crystal], settings: PretrainSettings, say: Progress
+) -> tuple[PretrainResult, float]:
+    """Pre-train, from where an earlier call was killed; the processor time of all of them."""
+    resume = (run / STATE).is_file()
+    if not resume:
+        shutil.rmtree(run, ignore_errors=True)
+    spent = run / "cpu_seconds.json"
+    earlier = float(json.loads(spent.read_text(encoding="utf-8"))) if spent.is_file() else 0.0
+    started = time.process_time()
+
+    def seconds() -> float:
+        return earlier + time.process_time() - started
+
+    def count(step: int, n_steps: int, numbers: dict[str, float]) -> None:
+        if step % 100 == 0:
+            write_json(spent, seconds())
+        say(step, n_steps, numbers)
+
+    result = pretrain(corpus, settings, run, resume=resume, progress=count)
+    return result, seconds()
 
 
 def known(folder: Path) -> dict[str, Any]:
