@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.db import connect
 
 from atomprint.data.export import export
 from atomprint.data.store import Store, StoreWriter
@@ -42,9 +43,10 @@ def test_from_a_store_and_back(tmp_path, store, name, form):
     found = export(tmp_path / "store", tmp_path / "out" / name, form=asked)
     assert (found.n_written, found.form) == (20, form)
     # Units are lost where there is no place for them, and that is said.
-    assert bool(found.notes) == (form not in ("parquet", "lemat"))
+    states_units = form in ("parquet", "lemat", "ase", "lmdb")
+    assert bool(found.notes) == (not states_units)
     again = convert(tmp_path / "out" / name, tmp_path / "again", exact=form != "parquet").store
-    assert (again.units["gap"] == "eV") == (form in ("parquet", "lemat"))
+    assert (again.units["gap"] == "eV") == states_units
     for old, new in zip(store, again, strict=True):
         assert (old.id, set(old.labels)) == (new.id, set(new.labels))
         tolerance = {"parquet": 3e-6, "pymatgen": 1e-14}.get(form, 0)
@@ -81,16 +83,15 @@ def test_labels_of_all_shapes_from_a_store(tmp_path, name):
                 assert np.shape(new.labels[label]) == np.shape(value)
 
 
-def test_units_in_the_metadata_of_lmdb(tmp_path, store):
+def test_units_stand_where_ase_looks_for_them(tmp_path, store):
     lmdb = pytest.importorskip("lmdb", reason="lmdb is not installed")
-    found = export(tmp_path / "store", tmp_path / "a.aselmdb")
-    assert found.notes == [
-        "units, which stand in the metadata only and are not read again: gap in eV"
-    ]
+    for name in ("a.aselmdb", "a.db"):
+        export(tmp_path / "store", tmp_path / name)
     opened = lmdb.open(str(tmp_path / "a.aselmdb"), subdir=False, readonly=True, lock=False)
     with opened as database, database.begin() as transaction:
-        metadata = json.loads(zlib.decompress(transaction.get(b"metadata")))
-    assert metadata["key_descriptions"]["gap"][2] == "eV"
+        in_lmdb = json.loads(zlib.decompress(transaction.get(b"metadata")))
+    for metadata in (in_lmdb, connect(tmp_path / "a.db").metadata):
+        assert metadata["key_descriptions"]["gap"][2] == "eV"
 
 
 def test_a_form_that_is_not_the_endings(tmp_path, store):

@@ -109,6 +109,26 @@ class TestLMDB:
         assert (problem.kind, problem.id) == (kind, "x#2")
         assert reason in problem.reason
 
+    @pytest.mark.parametrize(
+        ("metadata", "unit"),
+        [
+            ({"key_descriptions": {"gap": ["gap", "band gap", " eV "], "x": ["x", "y", ""]}}, "eV"),
+            ({"key_descriptions": {"gap": ["eV"]}}, ""),
+            ({"key_descriptions": {"gap": ["gap", "band gap", 3]}}, ""),
+            ({"key_descriptions": ["gap"]}, ""),
+            (["key_descriptions"], ""),
+            (None, ""),
+        ],
+    )
+    def test_units_that_the_metadata_states(self, tmp_path, metadata, unit):
+        text = json.dumps(metadata).encode()
+        rows = {b"1": row(key_value_pairs={"gap": 1.0})}
+        for name, value in (("a", zlib.compress(text)), ("b", text)):
+            path = database(tmp_path / f"{name}.aselmdb", rows | {b"metadata": value})
+            result = read_crystals(path)
+            assert len(result.crystals) == 1
+            assert result.units == {"gap": unit if name == "a" else ""}
+
     def test_row_that_unpacks_to_much(self, tmp_path, monkeypatch):
         monkeypatch.setattr(lmdb_reading, "MAX_ROW_BYTES", 5000)
         bomb = row(data={"note": "a" * 10_000})

@@ -274,6 +274,16 @@ class TestAseDb:
         assert read_crystals(tmp_path / "a.db").crystals[0].id == "mp-1"
         assert read_crystals(tmp_path / "a.db", id_column="code").crystals[0].id == "c1"
 
+    def test_units_that_the_metadata_states(self, tmp_path):
+        self.make(tmp_path / "a.db", [skewed()], gap=1.0)
+        assert read_crystals(tmp_path / "a.db").units["gap"] == ""
+        with ase.db.connect(str(tmp_path / "a.db")) as database:
+            database.metadata = {"key_descriptions": {"gap": ("gap", "band gap", "eV")}}
+        assert read_crystals(tmp_path / "a.db").units["gap"] == "eV"
+        with ase.db.connect(str(tmp_path / "a.db")) as database:
+            database.metadata = {"key_descriptions": {"gap": "eV"}}
+        assert read_crystals(tmp_path / "a.db").units["gap"] == ""
+
     def test_molecules_and_slabs_are_refused(self, tmp_path):
         self.make(tmp_path / "a.db", [ase.build.molecule("H2O")], mpid="water")
         slab = skewed()

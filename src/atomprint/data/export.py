@@ -31,6 +31,8 @@ FORMS = {
 }
 """By the ending of a file's name, of a folder none: what it may be, first what it is unasked."""
 
+_WITH_UNITS = ("parquet", "lemat", "ase", "lmdb")
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -167,7 +169,7 @@ def _write(
     elif form == "extxyz":
         writing.write_extxyz(out, crystals, labels=labels, progress=progress)
     elif form == "ase":
-        writing.write_ase_db(out, crystals, labels=labels, progress=progress)
+        writing.write_ase_db(out, crystals, units, labels=labels, progress=progress)
     elif form == "lmdb":
         writing.write_lmdb(out, crystals, units, labels=labels, progress=progress)
     elif form == "atompack":
@@ -183,10 +185,8 @@ def _write(
 
 def _lost_units(form: str, units: dict[str, str]) -> list[str]:
     stated = ", ".join(f"{name} in {unit}" for name, unit in sorted(units.items()) if unit)
-    if not stated or form in ("parquet", "lemat"):
+    if not stated or form in _WITH_UNITS:
         return []
-    if form == "lmdb":
-        return [f"units, which stand in the metadata only and are not read again: {stated}"]
     return [f"units, which this form does not hold: {stated}"]
 
 

@@ -1,5 +1,6 @@
 """ASE databases (.db): rows with their key-value pairs, data and results as labels."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from ase.db import connect
 
-from atomprint.structures.reading.labels import id_among
+from atomprint.structures.reading.labels import id_among, units_described
 from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused, one_line
 
 _RESULTS = ("energy", "forces", "stress", "magmom", "magmoms", "charges", "free_energy")
@@ -46,11 +47,21 @@ def read_ase_db(path: Path | None, id_column: str | None) -> Found:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             tables = {row[0] for row in database.execute("select name from sqlite_master")}
+            units = _units(database) if "information" in tables else {}
     except _BROKEN as error:
         raise Refused("broken", f"is a damaged database ({one_line(error, 150)})") from None
     if "systems" not in tables:
         raise NotCrystals("is no ASE database")
-    return Found(_records(path, id_column))
+    return Found(_records(path, id_column), units)
+
+
+def _units(database: sqlite3.Connection) -> dict[str, str]:
+    """Units of labels, where the database describes its keys."""
+    found = database.execute("select value from information where name = 'metadata'").fetchone()
+    try:
+        return units_described(json.loads(found[0])) if found else {}
+    except (ValueError, TypeError, RecursionError):
+        return {}
 
 
 def _records(path: Path, id_column: str | None) -> Iterator[Record | Refused]:

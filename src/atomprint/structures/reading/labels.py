@@ -77,6 +77,19 @@ def number_or_text(value: Any) -> float | str | None:
     return number if math.isfinite(number) else str(value)
 
 
+def units_described(metadata: Any) -> dict[str, str]:
+    """Units by label name that the metadata of an ASE database state, in ``key_descriptions``.
+
+    Each is a short and a long description and a unit; what has another form states none.
+    """
+    described = metadata.get("key_descriptions") if isinstance(metadata, Mapping) else None
+    units: dict[str, str] = {}
+    for name, value in described.items() if isinstance(described, Mapping) else ():
+        if isinstance(value, list | tuple) and len(value) == 3 and isinstance(value[2], str):
+            units[str(name)] = value[2].strip()
+    return {name: unit for name, unit in units.items() if unit}
+
+
 def rows_of(name: str, value: Any, n_atoms: int) -> FloatArray | None:
     """A label's value where it is an array: one row an atom, or of a stress a single row.
 

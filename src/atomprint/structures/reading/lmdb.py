@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from atomprint.structures.reading.labels import id_among
+from atomprint.structures.reading.labels import id_among, units_described
 from atomprint.structures.reading.result import Found, NotCrystals, Record, Refused, one_line
 
 MAX_ROW_BYTES = 256 << 20
@@ -30,7 +30,8 @@ MAX_ROW_BYTES = 256 << 20
 _MAGIC, _MAGIC_AT = b"\xde\xc0\xef\xbe", 16
 _PICKLE = b"\x80"
 # What the other process does: a row's number and length and then its bytes, in the order of their
-# numbers (keys are in the order of the alphabet). A length below 0 is that of a last word.
+# numbers (keys are in the order of the alphabet), after the metadata, whose number is -1. A length
+# below 0 is that of a last word.
 _SENDER = """
 import os, struct, sys
 path = sys.argv[1]
@@ -55,6 +56,9 @@ try:
             found = list(islice(keys, size // 8))
             if len(found) == size // 8:
                 end("is a damaged database (its pages point in a circle)")
+            metadata = transaction.get(b"metadata") or b""
+            out.write(struct.pack("<qq", -1, len(metadata)))
+            out.write(metadata)
             for number in sorted(int(key) for key in found if key.isdigit() and len(key) < 19):
                 row = transaction.get(b"%d" % number) or b""
                 out.write(struct.pack("<qq", number, len(row)))
@@ -64,6 +68,7 @@ except lmdb.Error as error:
     end("is a damaged database (" + " ".join(str(error).split())[:150] + ")")
 """
 _HEAD = struct.Struct("<qq")
+_METADATA = -1
 _RESULTS = ("energy", "free_energy", "forces", "stress", "magmom", "magmoms", "charges")
 _BROKEN_ROW = (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError)
 
@@ -96,17 +101,32 @@ def read_lmdb(path: Path | None, id_column: str | None) -> Found:
         raise Refused(
             "broken", "needs the package lmdb; install it with: pip install 'atomprint[lmdb]'"
         ) from None
-    return Found(_records(path, id_column, Path(lmdb.__file__).parents[1]))
+    units: dict[str, str] = {}
+    return Found(_records(path, id_column, Path(lmdb.__file__).parents[1], units), units)
 
 
-def _records(path: Path, id_column: str | None, package: Path) -> Iterator[Record | Refused]:
+def _records(
+    path: Path, id_column: str | None, package: Path, units: dict[str, str]
+) -> Iterator[Record | Refused]:
+    """Yield the rows; the units are known before the first."""
     with closing(_rows(path, package)) as rows:
         for number, raw in rows:
-            yield _record(raw, number, id_column)
+            if number == _METADATA:
+                units.update(_units(raw))
+            else:
+                yield _record(raw, number, id_column)
+
+
+def _units(raw: bytes) -> dict[str, str]:
+    """Units of labels, where the database describes its keys."""
+    try:
+        return units_described(json.loads(_unpacked(raw)))
+    except (*_BROKEN_ROW, Refused, zlib.error):
+        return {}
 
 
 def _rows(path: Path, package: Path) -> Generator[tuple[int, bytes], None, None]:
-    """Yield numbers and rows as they are, in the order of the numbers.
+    """Yield numbers and rows as they are, in the order of the numbers; the metadata first.
 
     Parameters
     ----------

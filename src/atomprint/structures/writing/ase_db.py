@@ -28,6 +28,7 @@ _TAKEN = ("id", "numbers", "positions", "cell", "pbc")
 def write_ase_db(
     path: str | os.PathLike[str],
     crystals: Sequence[Crystal],
+    units: Mapping[str, str] | None = None,
     *,
     labels: Mapping[str, bool] | None = None,
     progress: Progress | None = None,
@@ -36,7 +37,7 @@ def write_ase_db(
 
     Ids and labels stand in a row's ``data``; labels that are numbers, where ASE allows their name,
     among the key-value pairs, which can be searched. ``energy`` and ``forces`` are ASE's own.
-    The file is complete or not there.
+    Units stand in the metadata, in ``key_descriptions``. The file is complete or not there.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ def write_ase_db(
         Where to; an existing file is replaced.
     crystals
         With different ids; read once.
+    units
+        Unit by label name.
     labels
         Names of the labels, and whether each is an array, where that is known; otherwise the
         crystals are read once more for it.
@@ -70,6 +73,13 @@ def write_ase_db(
         for crystal in counted(crystals, progress):
             atoms, pairs, data = _row(crystal, keys)
             database.write(atoms, key_value_pairs=pairs, data=data)
+        if described := key_descriptions(units):
+            database.metadata = {"key_descriptions": described}
+
+
+def key_descriptions(units: Mapping[str, str] | None) -> dict[str, list[str]]:
+    """Units as ASE's databases state them: short and long description of a key, and its unit."""
+    return {name: [name, name, unit] for name, unit in (units or {}).items() if unit}
 
 
 def is_key(name: str) -> bool:

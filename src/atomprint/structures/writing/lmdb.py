@@ -20,7 +20,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal, LabelValue
-from atomprint.structures.writing.ase_db import is_key
+from atomprint.structures.writing.ase_db import is_key, key_descriptions
 from atomprint.structures.writing.whole import (
     Progress,
     check_crystals,
@@ -83,7 +83,6 @@ def write_lmdb(
     if "id" in kinds:
         raise UsageError(f"{path}: a label cannot be called 'id'; rename it")
     keys = {name for name, is_array in kinds.items() if not is_array and is_key(name)}
-    stated = {name: [name, name, unit] for name, unit in (units or {}).items() if unit}
     with written_whole(path) as partial:
         try:
             with closing(
@@ -96,7 +95,7 @@ def write_lmdb(
                 last = {
                     "nextid": len(crystals) + 1,
                     "deleted_ids": [],
-                    "metadata": {"key_descriptions": stated},
+                    "metadata": {"key_descriptions": key_descriptions(units)},
                 }
                 _put(
                     lmdb, database, [(key.encode(), _packed(value)) for key, value in last.items()]
