@@ -5,6 +5,7 @@ from ase.build import bulk
 
 from atomprint.fingerprints import SOAP, SOAPSettings, channel_table
 from atomprint.fingerprints.harmonics import solid_harmonics
+from atomprint.fingerprints.kernels.expansion import LINEAR
 from atomprint.fingerprints.soap_settings import SOAPWeighting
 from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
@@ -258,8 +259,12 @@ def test_the_expansion_is_complete():
     )  # fmt: skip
     rows = values(soap.settings, crystal)
     np.testing.assert_allclose(rows_of_expansion(soap.expansion(), crystal), rows, atol=1e-12)
-    assert SOAP(per="crystal", average="inner").expansion() is None
-    assert SOAP(average="inner").expansion() is not None
+    # Of the inner average the coefficients, whose mean it is made of.
+    inner = SOAP(soap.settings.model_copy(update={"per": "crystal", "average": "inner"}))
+    graph = GraphBatch.from_crystals([crystal], inner.cutoff, torch.float64)
+    wanted = inner.summands(graph).numpy()
+    assert wanted.shape[1] == inner.n_summands > inner.n_features
+    np.testing.assert_allclose(rows_of_expansion(inner.expansion(), crystal), wanted, atol=1e-12)
 
 
 def rows_of_expansion(e, crystal):
@@ -280,9 +285,12 @@ def rows_of_expansion(e, crystal):
                 c[b] += np.outer(left, y[degree**2 : (degree + 1) ** 2])
         c[0] += np.outer(own, e.center[0, 0]).reshape(-1, 1)
         p = e.products
+        orders = np.zeros_like(p.block) if p.order is None else p.order
         row = [
-            f * c[b][left] @ c[b][right]
-            for b, left, right, f in zip(p.block, p.left, p.right, p.factor, strict=True)
+            f * (c[b][left][order] if right == LINEAR else c[b][left] @ c[b][right])
+            for b, left, right, f, order in zip(
+                p.block, p.left, p.right, p.factor, orders, strict=True
+            )
         ]
         rows.append(row)
     return np.array(rows)

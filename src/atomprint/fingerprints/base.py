@@ -97,6 +97,9 @@ class Fingerprint(nn.Module, ABC):
         One unit per column; ``"1"`` is dimensionless.
     path
         Which program computes, see :data:`Path`; may be set at any time.
+    mean_first
+        Whether a crystal's row is :meth:`of_mean` of its atoms' mean :meth:`summands`, and not
+        pooled from their rows.
     needs_volume
         Whether values are divided by the density, which a molecule does not have.
     exempt
@@ -124,6 +127,7 @@ class Fingerprint(nn.Module, ABC):
         self._gpu_kernel: GpuKernel | None = None
         self.exempt = {}
         self.needs_volume = False
+        self.mean_first = False
         self._siblings: dict[Per, Fingerprint] = {}
         self._labels: tuple[str, ...] = ()
         self.units = ()
@@ -257,23 +261,40 @@ class Fingerprint(nn.Module, ABC):
             )
         on_gpu = self._gpu_kernel_for(graph)
         if on_gpu is not None:
-            rows = on_gpu.rows(graph.within(self.cutoff))
-            return rows if self.per == "atom" else pool_atoms(rows, graph, self.settings.pool)
+            return self._pooled(on_gpu.rows(graph.within(self.cutoff)), graph)
         kernel = self._kernel_for(graph)
         if kernel is None:
             return self.reference(graph)
         from atomprint.fingerprints.kernels.bridge import rows_of_graph
 
-        rows = rows_of_graph(kernel, graph, self.cutoff, self.per_atom)
-        return rows if self.per == "atom" else pool_atoms(rows, graph, self.settings.pool)
+        rows = rows_of_graph(kernel, graph, self.cutoff, self.summands)
+        return self._pooled(rows, graph)
 
     def reference(self, graph: GraphBatch) -> Tensor:
         """Compute the same in plain PyTorch, differentiable any number of times."""
-        rows = self.per_atom(graph)
+        return self._pooled(self.summands(graph), graph)
+
+    def _pooled(self, rows: Tensor, graph: GraphBatch) -> Tensor:
+        """What :meth:`forward` gives, of what the atoms have."""
+        if self.mean_first:
+            return self.of_mean(crystal_mean(rows, graph))
         return rows if self.per == "atom" else pool_atoms(rows, graph, self.settings.pool)
 
+    def summands(self, graph: GraphBatch) -> Tensor:
+        """What a kernel computes of every atom: its row, or what :meth:`of_mean` wants."""
+        return self.per_atom(graph)
+
+    @property
+    def n_summands(self) -> int:
+        """Number of columns of :meth:`summands`."""
+        return self.n_features
+
+    def of_mean(self, means: Tensor) -> Tensor:
+        """Make crystals' rows of the means of :meth:`summands`, ``(n_crystals, n_features)``."""
+        raise NotImplementedError(f"fingerprint {self.kind} pools rows")
+
     def make_kernel(self) -> "FusedKernel | None":
-        """Make the fused kernel of these settings; None where there is only the reference."""
+        """Make the fused kernel of :meth:`summands`; None where there is only the reference."""
         return None
 
     @property

@@ -264,7 +264,8 @@ def _compute_fused(
     kernels = [kernel for fp in fingerprints if (kernel := fp.kernel) is not None]
     poolers = [Pooler(fp, counts, dtype) for fp in fingerprints]
     cutoff = max(fp.cutoff for fp in fingerprints)
-    row_bytes = 2.0 * np.dtype(dtype).itemsize * sum(fp.n_features for fp in fingerprints) + 64
+    width = sum(max(fp.n_features, fp.n_summands) for fp in fingerprints)
+    row_bytes = 2.0 * np.dtype(dtype).itemsize * width + 64
     n_atoms = sum(counts)
     cut: list[Run] = []
 

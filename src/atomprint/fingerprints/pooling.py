@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from atomprint.fingerprints.base import Fingerprint
 from atomprint.fingerprints.blocks import Array, Run
@@ -31,7 +32,7 @@ class Pooler:
     """
 
     def __init__(self, fingerprint: Fingerprint, counts: Sequence[int], dtype: str) -> None:
-        self.per = fingerprint.per
+        self.fingerprint, self.per = fingerprint, fingerprint.per
         self.pools = fingerprint.settings.pool
         self.counts = np.asarray(counts, dtype=np.int64)
         self.first_atom = np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64)
@@ -84,6 +85,9 @@ class Pooler:
         counts = self.counts[first:last, None]
         total = np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
         mean = total / counts
+        if self.fingerprint.mean_first:
+            self.values[first:last] = self._of_mean(mean)
+            return
         blocks = []
         for name in self.pools:
             if name == "mean":
@@ -95,6 +99,11 @@ class Pooler:
                 powers = gap ** _MOMENTS[name]
                 blocks.append(np.add.reduceat(powers, starts, axis=0) / counts)
         self.values[first:last] = np.concatenate(blocks, axis=1)
+
+    def _of_mean(self, means: Array) -> Array:
+        with torch.inference_mode():
+            made: Array = self.fingerprint.of_mean(torch.from_numpy(means)).numpy()
+        return made
 
     def merge(self, part: Array, run: Run, passing: int) -> None:
         """Add what a run of a cut crystal gave; called in the order of runs, by one thread.
@@ -114,6 +123,9 @@ class Pooler:
         """Pool the crystals that came in runs, and give all rows."""
         powers = list(_MOMENTS)
         for index, total in self._sums.items():
+            if self.fingerprint.mean_first:
+                self.values[index] = self._of_mean(total[None] / self.counts[index])[0]
+                continue
             blocks = []
             for name in self.pools:
                 if name == "sum":

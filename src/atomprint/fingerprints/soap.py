@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atomprint.fingerprints.base import Fingerprint, crystal_mean
+from atomprint.fingerprints.base import Fingerprint
 from atomprint.fingerprints.channels import SHORT_NAMES, channel_table
 from atomprint.fingerprints.harmonics import solid_harmonics
 from atomprint.fingerprints.kernels.expansion import Expansion, RadialTable
-from atomprint.fingerprints.soap_columns import pairs_of, power_columns
+from atomprint.fingerprints.soap_columns import coefficient_products, pairs_of, power_columns
 from atomprint.fingerprints.soap_radial import (
     Float64s,
     gto_dscribe,
@@ -84,7 +84,7 @@ class SOAP(Fingerprint):
         settings = self.settings
         self.cutoff = settings.reach
         self.n_max, self.l_max = settings.n_max, settings.l_max
-        self.inner = settings.average == "inner"
+        self.mean_first = settings.average == "inner" and self.per == "crystal"
         self.by_species = settings.resolution != "channels"
         names = list(settings.species or (SHORT_NAMES[name] for name in settings.channels))
         self.register_buffer("table", _density_weights(settings))
@@ -135,18 +135,16 @@ class SOAP(Fingerprint):
         }
 
     def make_kernel(self) -> "FusedKernel | None":
-        """See :meth:`Fingerprint.make_kernel`; None for the inner average of crystals."""
-        expansion = self.expansion()
-        if expansion is None:
-            return None
+        """See :meth:`Fingerprint.make_kernel`."""
         from atomprint.fingerprints.kernels.quadratic import QuadraticKernel
 
-        return QuadraticKernel(expansion)
+        return QuadraticKernel(self.expansion())
 
-    def expansion(self) -> Expansion | None:
-        """These settings as a quadratic expansion; None for the inner average of crystals."""
-        if self.inner and self.per == "crystal":
-            return None
+    def expansion(self) -> Expansion:
+        """These settings as an expansion: its products, or itself for the inner average."""
+        products = self.columns.products()
+        if self.mean_first:
+            products = coefficient_products(self.n_densities, self.n_max, self.l_max)
         degrees = np.arange(self.l_max + 1)
         weights = self.table.cpu().numpy()
         center = np.zeros((1, self.l_max + 1, self.n_max))
@@ -161,7 +159,7 @@ class SOAP(Fingerprint):
             columns=degrees * self.n_max,
             center_weights=weights,
             center=center,
-            products=self.columns.products(),
+            products=products,
         )
 
     def check_elements(self, numbers: Tensor) -> None:
@@ -190,12 +188,30 @@ class SOAP(Fingerprint):
         return super().forward(graph)
 
     def reference(self, graph: GraphBatch) -> Tensor:
-        """Compute ``(n_atoms | n_crystals, n_features)``."""
+        """See :meth:`Fingerprint.reference`."""
         self.check_elements(graph.numbers)
-        if not (self.per == "crystal" and self.inner):
-            return super().reference(graph)
-        coefficients = self._coefficients(graph.within(self.cutoff))
-        return self._power_spectrum([crystal_mean(block, graph) for block in coefficients])
+        return super().reference(graph)
+
+    def summands(self, graph: GraphBatch) -> Tensor:
+        """Rows of atoms; of the inner average all coefficients, by l, density, n and m."""
+        if not self.mean_first:
+            return super().summands(graph)
+        blocks = self._coefficients(graph.within(self.cutoff))
+        return torch.cat([block.flatten(1) for block in blocks], dim=1)
+
+    @property
+    def n_summands(self) -> int:
+        """See :meth:`Fingerprint.n_summands`."""
+        if not self.mean_first:
+            return super().n_summands
+        return self.n_densities * self.n_max * (self.l_max + 1) ** 2
+
+    def of_mean(self, means: Tensor) -> Tensor:
+        """Power spectra of the mean coefficients."""
+        n = self.n_densities * self.n_max
+        sizes = [n * (2 * degree + 1) for degree in range(self.l_max + 1)]
+        blocks = torch.split(means, sizes, dim=1)
+        return self._power_spectrum([block.view(len(means), n, -1) for block in blocks])
 
     def per_atom(self, graph: GraphBatch) -> Tensor:
         """Compute ``(n_atoms, n_columns)``."""

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from atomprint.fingerprints.kernels.expansion import Products
+from atomprint.fingerprints.kernels.expansion import LINEAR, Products
 
 Ints = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -58,6 +58,19 @@ class PowerColumns:
             right=self.right[self.pair] * n + self.second,
             factor=self.factors[self.pair, self.degree],
         )
+
+
+def coefficient_products(n_densities: int, n_max: int, l_max: int) -> Products:
+    """All coefficients of an expansion whose block l has the degree l: by l, density, n and m."""
+    each = [
+        (degree, density * n_max + n, order)
+        for degree in range(l_max + 1)
+        for density in range(n_densities)
+        for n in range(n_max)
+        for order in range(2 * degree + 1)
+    ]
+    block, left, order = np.array(each, dtype=np.int64).T
+    return Products(block, left, np.full_like(left, LINEAR), np.ones(len(left)), order)
 
 
 def pairs_of(

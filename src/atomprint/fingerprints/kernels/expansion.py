@@ -6,9 +6,10 @@ With edges j of a centre, element channels a, radial functions R and real spheri
     c^a_{b n m} = Σ_j w_a(Z_j) R_{b n}(r_j) Y_{l_b m}(\hat r_j) \quad\text{(+ the centre's own)}
 
 for every block b (a degree l_b and a run of radial columns), and columns of the fingerprint are a
-fixed linear map of products :math:`f Σ_m c^a_{bnm} c^{a'}_{bn'm}`, of coefficients themselves where
-l = 0, and of the self terms :math:`Σ_j (w_a R_{b n})²`. SOAP, ADF moments and curves, EAD, wACSF
-and G5 without r_jk for integer ζ, and GMP are all of it; see their ``make_kernel``.
+fixed linear map of products :math:`f Σ_m c^a_{bnm} c^{a'}_{bn'm}`, of coefficients themselves
+(which do not change under rotation where l = 0), and of the self terms
+:math:`Σ_j (w_a R_{b n})²`. SOAP, ADF moments and curves, EAD, wACSF and G5 without r_jk for
+integer ζ, and GMP are all of it; see their ``make_kernel``.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ Float64s = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 LINEAR, SELF = -1, -2
-"""In :attr:`Products.right`: the product is the l = 0 coefficient itself; is a self term."""
+"""In :attr:`Products.right`: the product is the coefficient itself; is a self term."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,20 @@ class Products:
         Block of the two factors, ``(n_products,)``.
     left, right
         ``channel * n_radial + n`` of the factors, ``(n_products,)``; right may be :data:`LINEAR`
-        (the value is the coefficient left alone, its block having l = 0) or :data:`SELF` (the
-        value is ``Σ_j (w R)²`` of left, without harmonics).
+        (the value is the coefficient left alone) or :data:`SELF` (the value is ``Σ_j (w R)²`` of
+        left, without harmonics).
     factor
         The product is multiplied by this, ``(n_products,)``.
+    order
+        ``l + m`` of the coefficients where right is :data:`LINEAR`, ``(n_products,)``; None where
+        those have l = 0.
     """
 
     block: Ints
     left: Ints
     right: Ints
     factor: Float64s
+    order: Ints | None = None
 
 
 @dataclass(frozen=True)

@@ -104,29 +104,30 @@ class QuadraticKernel(FusedKernel):
         mixed = {int(b) for b in block[(right >= 0) & (left != right)]}
         channel, n = np.divmod(left, n_radial)
         other, other_n = np.divmod(np.maximum(right, 0), n_radial)
-        keys: list[tuple[int, int, int, int]] = []
+        order = np.zeros_like(block) if e.products.order is None else e.products.order
+        keys: list[tuple[int, int, int, int, int]] = []
         for k in range(len(block)):
             b, a = int(block[k]), int(channel[k])
             if right[k] == SELF:
-                keys.append((loops.SELF, b, a, a))
+                keys.append((loops.SELF, b, a, a, 0))
             elif right[k] == LINEAR:
-                keys.append((loops.LINEAR, b, a, a))
+                keys.append((loops.LINEAR, b, a, a, int(order[k])))
             elif b in mixed:
-                keys.append((loops.GRAM, b, a, int(other[k])))
+                keys.append((loops.GRAM, b, a, int(other[k]), 0))
             else:
-                keys.append((loops.SQUARE, b, a, a))
+                keys.append((loops.SQUARE, b, a, a, 0))
         rows = sorted(set(keys))
         counts = [n_radial if key[0] == loops.GRAM else 1 for key in rows]
         bases = dict(zip(rows, np.cumsum([0, *counts[:-1]]) * self.n_padded, strict=True))
         place = np.array([bases[key] for key in keys], dtype=np.int64)
         gram = np.array([key[0] == loops.GRAM for key in keys], dtype=bool)
         place += np.where(gram, n * self.n_padded + other_n, n)
-        table = np.array(rows, dtype=np.int64).reshape(-1, 4)
+        table = np.array(rows, dtype=np.int64).reshape(-1, 5)
         self.row_kind, of_block = np.ascontiguousarray(table[:, 0]), table[:, 1]
         starts = np.where(
             self.row_kind == loops.SELF, self.columns[of_block], self.offsets[of_block]
         )
-        self.row_offset = starts
+        self.row_offset = starts + table[:, 4] * self.n_padded
         self.row_terms = 2 * e.degrees[of_block] + 1
         self.row_left = np.ascontiguousarray(table[:, 2])
         self.row_right = np.ascontiguousarray(table[:, 3])
