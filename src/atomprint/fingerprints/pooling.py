@@ -101,8 +101,11 @@ class Pooler:
         self.values[first:last] = np.concatenate(blocks, axis=1)
 
     def _of_mean(self, means: Array) -> Array:
+        # Wherever the fingerprint was moved to: kernels do not care, its buffers do.
+        device = next((buffer.device for buffer in self.fingerprint.buffers()), "cpu")
         with torch.inference_mode():
-            made: Array = self.fingerprint.of_mean(torch.from_numpy(means)).numpy()
+            rows = self.fingerprint.of_mean(torch.from_numpy(means).to(device))
+        made: Array = rows.cpu().numpy()
         return made
 
     def merge(self, part: Array, run: Run, passing: int) -> None:
