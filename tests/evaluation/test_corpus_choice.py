@@ -43,6 +43,16 @@ def test_the_corpus_of_the_same_kind_is_chosen(kinds):
         assert found.candidates[0].distance < found.candidates[1].distance
 
 
+def test_a_mix_covers_what_its_parts_cover(kinds, monkeypatch):
+    """And not what a candidate does that is no part of it."""
+    monkeypatch.setattr(corpus_choice, "LEAST_SHARE", 0.2)
+    corpora = {name: halves[0] for name, halves in kinds.items()}
+    found = suggest(kinds["metals"][1] + kinds["oxides"][1][:8], corpora)
+    assert [one.weight for one in found.candidates] == [1.0, 0.0]
+    assert found.covered == found.candidates[0].covered < 1
+    assert found.candidates[1].covered > 0
+
+
 def test_a_set_of_two_kinds_gets_a_mix_in_their_shares(kinds):
     corpora = {name: halves[0] for name, halves in kinds.items()}
     mine = kinds["oxides"][1][:60] + kinds["metals"][1][:20]

@@ -73,7 +73,7 @@ class Suggestion:
     candidates
         All of them, the nearest first.
     covered
-        Part of the set that some candidate covers.
+        Part of the set that some candidate of the mix covers.
     n_set
         Crystals of the set that were looked at.
     """
@@ -89,9 +89,9 @@ class Suggestion:
         text = ", ".join(f"{one.name} {one.weight:.0%}" for one in mix)
         if self.covered < NEAR:
             return (
-                f"No candidate is near: {self.covered:.0%} of {self.n_set:,} crystals are covered "
-                f"by any. The best there is: {text}. Look for crystals of this kind, or pre-train "
-                "on your own ones without their labels."
+                f"No candidate is near: the best there is, {text}, covers {self.covered:.0%} of "
+                f"{self.n_set:,} crystals. Look for crystals of this kind, or pre-train on your "
+                "own ones without their labels."
             )
         return f"{text}: covers {self.covered:.0%} of {self.n_set:,} crystals."
 
@@ -165,7 +165,8 @@ def suggest(
         for at, name in enumerate(found)
     ]  # fmt: skip
     scored.sort(key=lambda one: (-one.weight, one.distance))
-    return Suggestion(scored, float(np.any(covered, axis=0).mean()), len(mine))
+    in_mix = np.any(np.array(covered)[weights > 0], axis=0)
+    return Suggestion(scored, float(in_mix.mean()), len(mine))
 
 
 def _covered(mine: Array, points: Array) -> npt.NDArray[np.bool_]:
