@@ -11,6 +11,7 @@ import sys
 import types
 from pathlib import Path
 
+import ase
 import numpy as np
 import pytest
 
@@ -52,6 +53,9 @@ def test_both_calls_give_the_same_numbers(section, start):
         pytest.skip(f"{package} is not installed; only our side of the page is run")
     if package == "pyxtal_ff":
         load_pyxtal()
+    many_body = "MBTR" in section["title"] or "Oganov" in section["title"]
+    if many_body and tuple(map(int, ase.__version__.split(".")[:2])) > (3, 26):
+        pytest.skip("dscribe fails on it with this ASE; only our side of the page is run")
     names = {}
     for code in (start, section["theirs"], section["ours"]):
         exec(compile(code, f"{PAGE.name}: {section['title']}", "exec"), names)
