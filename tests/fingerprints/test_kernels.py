@@ -65,12 +65,12 @@ def test_harmonics_and_their_slopes_are_those_of_the_reference(l_max):
     found = out.reshape(-1, BATCH)[:, :23]
     np.testing.assert_allclose(found.T, wanted.detach().numpy(), atol=1e-13)
     row, of, factor = _harmonic_slopes(l_max)
+    slopes = np.zeros((3, *found.shape))
     for axis in range(3):
-        slopes = np.zeros_like(found)
-        np.add.at(slopes, row[axis], factor[axis][:, None] * found[of[axis]])
-        for k in range(1, (l_max + 1) ** 2):
-            (gradient,) = torch.autograd.grad(wanted[:, k].sum(), units, retain_graph=True)
-            np.testing.assert_allclose(slopes[k], gradient[:, axis].numpy(), atol=1e-11)
+        np.add.at(slopes[axis], row[axis], factor[axis][:, None] * found[of[axis]])
+    for k in range(1, (l_max + 1) ** 2):
+        (gradient,) = torch.autograd.grad(wanted[:, k].sum(), units, retain_graph=True)
+        np.testing.assert_allclose(slopes[:, k], gradient.T.numpy(), atol=1e-11)
 
 
 @pytest.mark.parametrize("n_terms", [4, 6])

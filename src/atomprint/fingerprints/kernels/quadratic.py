@@ -441,22 +441,32 @@ def _harmonic_slopes(l_max: int) -> tuple[Ints, Ints, Float64s]:
         Found by a least-squares fit, exact but for rounding, since each is a polynomial of
         degree l - 1 that solves Laplace's equation.
     """
+    points = torch.randn(16 * (l_max + 1), 3, dtype=torch.float64, generator=_generator())
+    points = points / torch.linalg.vector_norm(points, dim=1, keepdim=True)
     with torch.inference_mode(False), torch.enable_grad():
-        points = torch.randn(4 * (l_max + 1) ** 2, 3, dtype=torch.float64, generator=_generator())
-        points = points / torch.linalg.vector_norm(points, dim=1, keepdim=True)
-        points.requires_grad_(True)
-        values = solid_harmonics(points, l_max)
-        terms: list[list[tuple[int, int, float]]] = [[], [], []]
-        for row in range(1, (l_max + 1) ** 2):
-            (slope,) = torch.autograd.grad(values[:, row].sum(), points, retain_graph=True)
-            degree = math.isqrt(row)
-            lower = values[:, (degree - 1) ** 2 : degree**2].detach()
-            solution = torch.linalg.lstsq(lower, slope).solution
-            for k in range(lower.shape[1]):
-                for axis in range(3):
-                    factor = float(solution[k, axis])
-                    if abs(factor) > 1e-10:
-                        terms[axis].append((row, (degree - 1) ** 2 + k, factor))
+        points = points.clone().requires_grad_(True)
+        values = solid_harmonics(points, max(l_max, 1))  # degree 0 has no slope to ask for
+        # The pass back is linear in its weights, and its slope by them is the Jacobian: an axis
+        # costs one pass, and not every harmonic one, which took minutes at degree 24.
+        weights = torch.ones_like(values, requires_grad=True)
+        (summed,) = torch.autograd.grad(values, points, weights, create_graph=True)
+        slopes = [
+            torch.autograd.grad(along.sum(), weights, retain_graph=True)[0]
+            for along in summed.unbind(1)
+        ]
+        values = values.detach()
+    terms: list[list[tuple[int, int, float]]] = [[], [], []]
+    for degree in range(1, l_max + 1):
+        start = (degree - 1) ** 2
+        rows, columns = slice(degree**2, (degree + 1) ** 2), slice(start, degree**2)
+        for axis, slope in enumerate(slopes):
+            solution = torch.linalg.lstsq(values[:, columns], slope[:, rows]).solution
+            for row, factors in enumerate(solution.T.tolist(), degree**2):
+                terms[axis] += [
+                    (row, of, factor)
+                    for of, factor in enumerate(factors, start)
+                    if abs(factor) > 1e-10
+                ]
     longest = max(len(axis) for axis in terms)
     padded = [axis + [(0, 0, 0.0)] * (longest - len(axis)) for axis in terms]
     row_of = np.array([[t[0] for t in axis] for axis in padded], dtype=np.int64).reshape(3, -1)
