@@ -15,7 +15,7 @@ from atomprint.ground.errors import UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.graph import GraphBatch
 from atomprint.testing.fingerprints import sample_crystals
-from tests.contracts.test_fingerprints import MEMBERS
+from tests.contracts.test_fingerprints import MEMBERS, built
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
@@ -39,7 +39,7 @@ def crystals(fingerprint=None):
 
 def fused(member):
     """The member on its fused path; skips where these settings have none."""
-    fingerprint = MEMBERS[member].build()
+    fingerprint = built(member)
     if fingerprint.kernel is None:
         pytest.skip("these settings have no fused kernel")
     fingerprint.path = "fused"
@@ -194,7 +194,8 @@ def hard_cells(draw):
 @settings(deadline=None, max_examples=15)
 @given(hard_cells(), st.integers(-2, 2), st.integers(0, 2))
 def test_hard_cells_on_every_path_and_in_another_lattice(member, crystal, times, axis):
-    fingerprint = MEMBERS[member].build()
+    fingerprint = built(member)
+    fingerprint.path = "auto"
     other = crystal.cell.copy()
     other[axis] += times * other[(axis + 1) % 3]
     again = Crystal.make("again", crystal.numbers, other, positions=crystal.positions)
