@@ -18,7 +18,7 @@ from ase import Atoms
 
 from atomprint.api import finetuning, pretraining
 from atomprint.cli.main import run
-from atomprint.evaluation import networks
+from atomprint.evaluation import networks, regressors
 from tests.toy import toy_crystals
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,11 @@ def write_user_files(folder):
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    """Train for three steps, whatever the page says."""
+    """Train for three steps, whatever the page says, and fit few, small models beside them."""
+    grid_of = regressors.grid_of
+    monkeypatch.setattr(regressors, "grid_of", lambda *args: grid_of(*args)[:1])
+    monkeypatch.setattr(regressors, "N_TREES", 3)
+    monkeypatch.setattr(regressors, "N_ROUNDS", 3)
     pretrain, run_twins = pretraining.run_pretraining, finetuning.run_twins
     finetune = networks.finetune
 
