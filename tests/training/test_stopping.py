@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from atomprint.cli.main import run
 from atomprint.ground.errors import UsageError
 from atomprint.training.checkpoint import load_state, save_state
 from atomprint.training.pretrain import STATE, pretrain
@@ -23,9 +24,9 @@ N_STEPS = 150
 
 @pytest.fixture(scope="module")
 def command(tiny_data):
-    """A run of the command, but for its --out."""
+    """Words of a run, but for its --out."""
     words = ["loop.checkpoint_every=100000", "loop.log_every=1", f"loop.n_steps={N_STEPS}"]
-    start = [sys.executable, "-m", "atomprint.cli.main", "pretrain", str(tiny_data / "tiny.yaml")]
+    start = ["pretrain", str(tiny_data / "tiny.yaml")]
     return [*start, "--data", str(tiny_data / "toy.parquet"), *words]
 
 
@@ -33,7 +34,7 @@ def command(tiny_data):
 def whole(command, tmp_path_factory):
     """Weights of a run that nothing stopped."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
+    assert run([*command, "--out", str(out)]) == 0
     return load_file(out / "model.safetensors")
 
 
@@ -43,7 +44,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
 ):
     out = tmp_path / "run"
     process = subprocess.Popen(
-        [*command, "--out", str(out)],
+        [sys.executable, "-m", "atomprint.cli.main", *command, "--out", str(out)],
         stderr=subprocess.PIPE,
         text=True,
         # Tests that run in the background inherit "ignore interrupts"; a person's shell does not.
@@ -62,8 +63,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     assert (out / STATE).is_file()
     assert not (out / "model.safetensors").exists()
 
-    resume = [sys.executable, "-m", "atomprint.cli.main", "pretrain", "--resume", str(out)]
-    subprocess.run(resume, check=True, capture_output=True)
+    assert run(["pretrain", "--resume", str(out)]) == 0
     for name, tensor in load_file(out / "model.safetensors").items():
         assert torch.equal(tensor, whole[name]), name
 
@@ -108,14 +108,14 @@ def test_handlers_of_others_are_left_alone():
 
 
 def test_two_writers_on_one_run_folder(tmp_path):
-    run = tmp_path / "run"
-    with locked(run), pytest.raises(UsageError, match="another process is writing"):
-        pretrain(toy_crystals(40), tiny_pretraining(n_steps=2), run)
-    pretrain(toy_crystals(40), tiny_pretraining(n_steps=2), run)
-    with locked(run), pytest.raises(UsageError, match="another process is writing"):
-        pretrain(toy_crystals(40), tiny_pretraining(n_steps=2), run, resume=True)
+    folder = tmp_path / "run"
+    with locked(folder), pytest.raises(UsageError, match="another process is writing"):
+        pretrain(toy_crystals(40), tiny_pretraining(n_steps=2), folder)
+    pretrain(toy_crystals(40), tiny_pretraining(n_steps=2), folder)
+    with locked(folder), pytest.raises(UsageError, match="another process is writing"):
+        pretrain(toy_crystals(40), tiny_pretraining(n_steps=2), folder, resume=True)
     with pytest.raises(UsageError, match="not empty"):
-        pretrain(toy_crystals(40), tiny_pretraining(n_steps=2), run)
+        pretrain(toy_crystals(40), tiny_pretraining(n_steps=2), folder)
 
 
 def test_resuming_nothing_makes_no_folder(tmp_path):
@@ -125,7 +125,7 @@ def test_resuming_nothing_makes_no_folder(tmp_path):
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path):
-    run = tmp_path / "run"
+    folder = tmp_path / "run"
     seen = []
 
     class Caught(Exception):
@@ -141,17 +141,17 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path):
     try:
         module.save_state = lambda path, trainer: (original(path, trainer), keep(trainer))
         with pytest.raises(Caught):
-            pretrain(toy_crystals(40), tiny_pretraining(n_steps=30), run)
+            pretrain(toy_crystals(40), tiny_pretraining(n_steps=30), folder)
     finally:
         module.save_state = original
-    before = (run / STATE).read_bytes()
+    before = (folder / STATE).read_bytes()
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limit[1]))
     try:
         with pytest.raises(UsageError, match=r"cannot be written .* is intact"):
-            save_state(run / STATE, seen[0])
+            save_state(folder / STATE, seen[0])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert (run / STATE).read_bytes() == before
-    assert [f.name for f in run.iterdir() if f.name.endswith(".part")] == []
-    load_state(run / STATE, seen[0])
+    assert (folder / STATE).read_bytes() == before
+    assert [f.name for f in folder.iterdir() if f.name.endswith(".part")] == []
+    load_state(folder / STATE, seen[0])
