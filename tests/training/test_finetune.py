@@ -200,6 +200,7 @@ def test_missing_labels_of_several_targets_do_not_count(source):
 
 
 def test_classification_of_two_and_three_classes(source):
+    settings = tiny_finetuning(80).model_copy(update={"learning_rates": (1e-3, 2e-2)})
     for n_classes in (2, 3):
         edges = [-1.45, -1.3][: n_classes - 1]
         crystals = [
@@ -209,10 +210,11 @@ def test_classification_of_two_and_three_classes(source):
         target = Target(name="kind", size=n_classes, task="classification")
         outcome = run_twins(
             split_labelled(crystals[:80], crystals[80:], None, 0.2, 0),
-            [target], tiny_finetuning(250), TINY_MODEL, source, twin=True,
+            [target], settings, TINY_MODEL, source, twin=True,
         )  # fmt: skip
         assert outcome.results[0]["metric"] == ("ROC-AUC error" if n_classes == 2 else "error rate")
-        assert outcome.results[0]["value"] < 0.4
+        # The most frequent class alone would be wrong on 0.375 of the test part.
+        assert outcome.results[0]["value"] < 0.25
         probabilities = predict(outcome.model, crystals[80:])["kind"]
         np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
 
