@@ -681,9 +681,12 @@ def _all_prototypes() -> tuple[Prototype, ...]:
     lattice_of, species_of, structure_of = (
         from_pymatgen(name, "pymatgen.core") for name in ("Lattice", "Species", "Structure")
     )
+    group_of = from_pymatgen("SpaceGroup", "pymatgen.symmetry.groups")
     found: list[Prototype] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # pymatgen finds a group again, in up to seconds, unless somebody still holds it.
+        groups = {group: group_of(group) for _, group, *_ in TEXTBOOK}
         for entry in library:
             structure = entry["snl"].structure
             formula = structure.composition.reduced_formula
@@ -710,4 +713,5 @@ def _all_prototypes() -> tuple[Prototype, ...]:
             structure = structure_of.from_spacegroup(group, lattice, symbols, points, tol=0.02)
             primitive = structure.get_primitive_structure(tolerance=0.05)
             found.append(as_prototype(name, primitive, charges, popularity))
+        del groups
     return tuple(found)
