@@ -162,7 +162,8 @@ def mended(one: Corpus, real: Corpus) -> str:
     line = (
         f"- **`{kind}` added to the real ones** ({one.n_crystals - real.n_crystals:,} crystals, "
         f"as many steps): {domain} {percent(theirs)} before, {percent(ours)} with them "
-        f"({n_seeds} seed{'s' if n_seeds > 1 else ''})"
+        f"({n_seeds} seed{'s' if n_seeds > 1 else ''}; {percent(one.alike[domain])} of its test "
+        "crystals are like one of them)"
     )
     ahead = g.ahead(one.main, real.main) if one.main else None
     if ahead is not None:
