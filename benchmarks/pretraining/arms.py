@@ -28,6 +28,11 @@ TOLD_WIDE = {
     "backbone": {"kind": "painn", "n_channels": 128, "elements": "properties"},
     "n_hidden": 128,
 }
+# Alike elements start near to each other and yet apart.
+HALF_TOLD_WIDE = {
+    "backbone": {"kind": "painn", "n_channels": 128, "elements": "both"},
+    "n_hidden": 128,
+}
 
 
 def regress(*fingerprints: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -107,6 +112,9 @@ ARMS: dict[str, dict[str, Any]] = {
     ),
     "ead+soap+properties+denoising, wide, told of elements": run(
         regress(EAD, SOAP, PROPERTIES), DENOISING, model=TOLD_WIDE
+    ),
+    "ead+soap+properties+denoising, wide, half told of elements": run(
+        regress(EAD, SOAP, PROPERTIES), DENOISING, model=HALF_TOLD_WIDE
     ),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),
