@@ -1,6 +1,6 @@
 """Runs that one process and several must end with the same weights of.
 
-RANK=0 WORLD_SIZE=2 ... python -m tests.training.shared_runs OUT
+RANK=0 WORLD_SIZE=2 ... python -m tests.training.shared_runs FOLDER
 """
 
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from atomprint.data.mixing import Corpus
+from atomprint.training.loop import Trainer
 from atomprint.training.pretrain import PretrainSettings, pretrain
 from tests.toy import toy_crystals
 from tests.training.tiny import tiny_pretraining
@@ -75,6 +76,8 @@ RUNS = {
         },
     ),
 }
+# Those that are run by processes that hold shares of the weights, too.
+IN_SHARES = ("many", "balanced", "few", "patient")
 
 
 class Halt(Exception):
@@ -96,9 +99,36 @@ def start(out):
     raise SystemExit("nothing halted")
 
 
-def finish(out):
+def finish(out, *, shares=False):
     """The rest of it."""
-    return pretrain(crystals(), RUNS["many"], out / "many", resume=True)
+    return pretrain(crystals(), in_shares("many", shares), out / "many", resume=True)
+
+
+def in_shares(name, shares=True):
+    """Settings of a run whose processes hold shares, or not."""
+    loop = RUNS[name].loop.model_copy(update={"shares": shares})
+    return RUNS[name].model_copy(update={"loop": loop})
+
+
+def main_in_shares(out, halves):
+    """Runs of several processes with a share of the weights each, and the rest of a begun one."""
+    trainers = []
+    init = Trainer.__init__
+
+    def watched(self, *args):
+        init(self, *args)
+        trainers.append(self)
+
+    Trainer.__init__ = watched
+    for name in IN_SHARES:
+        pretrain(crystals(), in_shares(name), out / name)
+    finish(halves, shares=True)
+    for trainer in trainers:
+        held = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+        moments = [trainer.optimizer.state[p]["exp_avg_sq"] for p in held if p.grad is not None]
+        for values in (held, list(trainer.averaged.values()), moments):
+            own = sum(v.to_local().numel() for v in values)
+            assert 0.3 < own / sum(v.numel() for v in values) < 0.7, (own, len(values))
 
 
 def main(out, halves):
@@ -109,9 +139,10 @@ def main(out, halves):
     half = len(crystals()) // 2
     corpora = {"a": Corpus(crystals()[:half], 2.0), "b": Corpus(crystals()[half:])}
     pretrain(corpora, settings_of([FINGERPRINTS]), out / "mixed")
-    if halves is not None:
-        finish(halves)
+    finish(halves)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    folder = Path(sys.argv[1])
+    main(folder / "two", folder / "elastic")
+    main_in_shares(folder / "shares", folder / "divided")

@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,7 @@ from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.heads.saved import FORMAT, ModelInfo, load_model, save_model, write_json
 from atomprint.training.loop import Trainer, TrainState
+from atomprint.training.shares import share, shares, whole
 
 __all__ = [
     "FORMAT",
@@ -34,6 +36,9 @@ __all__ = [
 def save_state(path: Path, trainer: Trainer) -> None:
     """Write everything that a trainer needs to continue exactly where it stands.
 
+    Of several processes all must call it, and the first writes: a file has whole tensors, whoever
+    holds what share of them.
+
     Raises
     ------
     UsageError
@@ -45,10 +50,15 @@ def save_state(path: Path, trainer: Trainer) -> None:
         ("averaged", trainer.averaged),
         ("best", trainer.best_weights),
     ):
-        tensors |= {f"{group}/{k}": v.detach().cpu().clone() for k, v in values.items()}
-    for index, values in trainer.optimizer.state_dict()["state"].items():
+        tensors |= {f"{group}/{k}": v.detach() for k, v in values.items()}
+    described: dict[str, Any] = trainer.optimizer.state_dict()
+    for index, values in described["state"].items():
         for name, value in values.items():
-            tensors[f"optimizer/{index}/{name}"] = torch.as_tensor(value).cpu().clone()
+            tensors[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
+    tensors = whole(tensors)
+    if not trainer.fabric.is_global_zero:
+        return
+    tensors = {name: value.cpu().clone() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     header = {"format": str(FORMAT), "state": json.dumps(asdict(trainer.state))}
@@ -90,11 +100,17 @@ def load_state(path: Path, trainer: Trainer) -> None:
                 optimizer.setdefault(int(index), {})[key] = value
             else:
                 groups[group][rest] = value
-        trainer.task.load_state_dict(groups["task"])
+        held = trainer.task.state_dict()
+        trainer.task.load_state_dict(shares(groups["task"], held))
         # States of before 2026-12 hold what is not trained among the averages, too.
-        trainer.averaged = {k: groups["averaged"][k] for k in trainer.averaged}
-        trainer.best_weights = groups["best"]
-        described = trainer.optimizer.state_dict()
+        averaged = {k: groups["averaged"][k] for k in trainer.averaged}
+        trainer.averaged = shares(averaged, held)
+        trainer.best_weights = shares(groups["best"], held)
+        described: dict[str, Any] = trainer.optimizer.state_dict()
+        trained = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+        for number, moments in optimizer.items():
+            # Steps are counted by a number that nobody shares.
+            moments |= {k: share(v, trained[number]) for k, v in moments.items() if v.ndim}
         described["state"] = optimizer
         trainer.optimizer.load_state_dict(described)
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,12 @@ from atomprint.data.batching import Batch
 from atomprint.ground.errors import DataError
 from atomprint.training.processes import add_up, largest
 from atomprint.training.settings import LoopSettings
+from atomprint.training.shares import reached_alike, together
 from atomprint.training.stopping import Stopped, StopRequests
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricOptimizer
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -99,16 +101,18 @@ class Trainer:
         self.settings = settings
         self.fabric = fabric
         self.state = TrainState()
+        with warnings.catch_warnings():
+            # Its new name is not in the oldest torch that serves.
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers")
+            self.module = fabric.setup_module(_Wrapped(task))
+        # After the weights are where they stay: their moments are divided as they are.
         optimizer = torch.optim.AdamW(
             _parameter_groups(task, settings.optimizer.weight_decay),
             lr=settings.optimizer.learning_rate,
             # One pass over every weight instead of a dozen: 1 ms a step instead of 5.
             fused=fabric.device.type == "cpu",
         )
-        with warnings.catch_warnings():
-            # Its new name is not in the oldest torch that serves.
-            warnings.filterwarnings("ignore", message=".*broadcast_buffers")
-            self.module, self.optimizer = fabric.setup(_Wrapped(task), optimizer)
+        self.optimizer = cast("_FabricOptimizer", fabric.setup_optimizers(optimizer))
         self._trained = [(k, v) for k, v in task.named_parameters() if v.requires_grad]
         self.averaged: dict[str, Tensor] = {}
         self.best_weights: dict[str, Tensor] = {}
@@ -181,6 +185,7 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             loss, log = self.module(_Carrier(batch.to(self.fabric.device)))
+            loss = reached_alike(loss, self.task)
             self.optimizer.zero_grad()
             # Gradients of parts are averaged where they are to be added.
             self.fabric.backward(loss * n_parts if n_parts > 1 else loss)
@@ -242,7 +247,8 @@ class Trainer:
             own = {k: v.detach().clone() for k, v in self._trained}
             self.task.load_state_dict(self.averaged, strict=False)
         self.task.eval()
-        numbers = evaluate()
+        with together(self.task):
+            numbers = evaluate()
         value = numbers.get("value")
         if value is not None and value < self.state.best:
             self.state.best, self.state.best_step = value, self.state.step

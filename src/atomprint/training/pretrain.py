@@ -34,6 +34,7 @@ from atomprint.training.processes import (
 )
 from atomprint.training.run import locked, make_fabric, make_folder, record
 from atomprint.training.settings import LoopSettings, OptimizerSettings
+from atomprint.training.shares import whole
 from atomprint.training.tasks import PretrainTask
 from atomprint.training.transfer import transfer_backbone
 
@@ -271,7 +272,7 @@ def _pretrain(
         return {"value": float(np.mean(judging)), **numbers} if judging else numbers
 
     def save(at: Trainer) -> None:
-        if out is not None and fabric.is_global_zero:
+        if out is not None:
             save_state(out / STATE, at)
 
     state = trainer.run(
@@ -280,8 +281,7 @@ def _pretrain(
         save=save if out is not None else None,
         progress=progress,
     )
-    weights = trainer.weights()
-    task.load_state_dict(weights)
+    model = _alone(settings, trainer)
     if out is not None and fabric.is_global_zero:
         kept = model.state_dict()
         info = ModelInfo("pretrain", {"data": data, "step": state.step, "seed": loop.seed})
@@ -295,6 +295,19 @@ def _pretrain(
     return PretrainResult(
         model.eval(), state.history, state.seconds, len(material.train), material.n_left_out
     )
+
+
+def _alone(settings: PretrainSettings, trainer: Trainer) -> Model:
+    """Return the network with the weights that are kept, without what trained it."""
+    prefix = "model."
+    kept = {
+        k.removeprefix(prefix): v
+        for k, v in whole(trainer.weights()).items()
+        if k.startswith(prefix)
+    }
+    model = Model(settings.model, ())
+    model.load_state_dict(kept)
+    return model
 
 
 def _open_run(out: Path, described: dict[str, Any], data: dict[str, Any], resume: bool) -> None:
@@ -315,6 +328,7 @@ def _open_run(out: Path, described: dict[str, Any], data: dict[str, Any], resume
 
 
 def _what_counts(described: dict[str, Any]) -> dict[str, Any]:
-    """Settings that results depend on: not the number of processes."""
-    loop = {name: value for name, value in described["loop"].items() if name != "devices"}
+    """Settings that results depend on: not the number of processes, nor what each holds."""
+    how = ("devices", "shares")
+    loop = {name: value for name, value in described["loop"].items() if name not in how}
     return {**described, "loop": loop}

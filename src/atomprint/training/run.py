@@ -22,6 +22,7 @@ from atomprint.training.checkpoint import write_json
 from atomprint.training.memory import keep_memory
 from atomprint.training.processes import environment_of, leave_at_exit
 from atomprint.training.settings import LoopSettings
+from atomprint.training.shares import divide
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -192,6 +193,12 @@ def make_fabric(
         strategy = DDPStrategy(
             cluster_environment=environment, find_unused_parameters=True, broadcast_buffers=False
         )
+        if settings.shares:
+            from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+            n = launch.n_local * launch.n_nodes
+            strategy = ModelParallelStrategy(divide, data_parallel_size=n, tensor_parallel_size=1)
+            strategy.cluster_environment = environment
     # It would tell of every process that it has begun.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
