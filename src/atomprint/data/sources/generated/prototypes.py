@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -670,13 +669,8 @@ def as_prototype(
     )
 
 
-def load_prototypes(max_atoms: int) -> tuple[Prototype, ...]:
-    """Every structure type with at most ``max_atoms`` atoms in its primitive cell."""
-    return tuple(p for p in _all_prototypes() if p.n_atoms <= max_atoms)
-
-
-@lru_cache(maxsize=1)
-def _all_prototypes() -> tuple[Prototype, ...]:
+def make_prototypes() -> tuple[Prototype, ...]:
+    """Every structure type, which takes many seconds: :mod:`.kept` keeps them."""
     library = from_pymatgen("AFLOW_PROTOTYPE_LIBRARY", "pymatgen.analysis.prototypes")
     lattice_of, species_of, structure_of = (
         from_pymatgen(name, "pymatgen.core") for name in ("Lattice", "Species", "Structure")
