@@ -1,6 +1,7 @@
 """Small made-up crystals for tests: several prototypes and elements, slightly distorted."""
 
 import numpy as np
+from ase import Atoms
 
 from atomprint.structures.crystal import Crystal
 
@@ -34,3 +35,8 @@ def toy_crystals(n: int, seed: int = 0) -> list[Crystal]:
             )
         )
     return crystals
+
+
+def as_ase(crystal: Crystal) -> Atoms:
+    """The same crystal as ASE has it."""
+    return Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True)

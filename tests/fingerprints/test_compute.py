@@ -11,14 +11,10 @@ from atomprint.fingerprints import compute as engine
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.crystal import Crystal
 from atomprint.structures.graph import GraphBatch
-from tests.toy import toy_crystals
+from tests.toy import as_ase, toy_crystals
 
 SMALL = SOAP(cutoff=4.0, n_max=3, l_max=2)
 POOLS = ("mean", "sum", "variance", "third", "fourth")
-
-
-def as_ase(crystal):
-    return Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True)
 
 
 def large_crystal(n=4):

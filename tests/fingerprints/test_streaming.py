@@ -22,7 +22,7 @@ from atomprint.ground.errors import DataError, UsageError
 from atomprint.structures.reading import read_crystals
 from atomprint.structures.reading.stream import CrystalStream
 from atomprint.structures.writing import write_parquet
-from tests.toy import toy_crystals
+from tests.toy import as_ase, toy_crystals
 
 SMALL = {"soap": {"cutoff": 3.0, "n_max": 2, "l_max": 1}, "ead": {"cutoff": 3.0, "n_shells": 2}}
 N = 60
@@ -52,12 +52,6 @@ def data(tmp_path_factory):
     (folder / "a.cif").write_text("data_x\nloop_\n")
     (folder / "z.cif").write_text("nothing")
     return folder
-
-
-def as_ase(crystal):
-    from ase import Atoms
-
-    return Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True)
 
 
 def write(data, out, kind="soap,ead", **options):

@@ -11,7 +11,7 @@ from ase.build import bulk
 from atomprint.fingerprints import SOAP
 from atomprint.fingerprints.transformer import FingerprintTransformer
 from atomprint.ground.errors import UsageError
-from tests.toy import toy_crystals
+from tests.toy import as_ase, toy_crystals
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -39,6 +39,23 @@ def test_rows_and_names():
     array = np.empty(6, dtype=object)
     array[:] = crystals
     assert (step.transform(array) == rows).all()
+
+
+def test_structures_of_pymatgen_and_ase_and_ours_have_the_same_rows():
+    core = pytest.importorskip("pymatgen.core", reason="pymatgen is not installed")
+    crystals = toy_crystals(4)
+    structures = [
+        core.Structure(c.cell, list(c.numbers), c.positions, coords_are_cartesian=True)
+        for c in crystals
+    ]
+    step = FingerprintTransformer("soap", per="atom", **SMALL)
+    rows = step.fit_transform(structures)
+    assert np.allclose(rows, step.transform(crystals), atol=1e-10)
+    assert np.allclose(rows, step.transform([as_ase(c) for c in crystals]), atol=1e-10)
+    # An array of structures, as a column of a table is: sites must not become a dimension.
+    column = np.empty(len(structures), dtype=object)
+    column[:] = structures
+    assert np.array_equal(step.transform(column), rows)
 
 
 def test_pandas_out():
