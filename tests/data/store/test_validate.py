@@ -12,7 +12,7 @@ from atomprint.data.store.layout import map_arrays, read_header, write_shard
 from atomprint.data.store.stats import store_stats
 from atomprint.data.store.validate import validate_store
 from atomprint.ground.elements import mass
-from atomprint.ground.errors import DataError, UsageError
+from atomprint.ground.errors import AtomprintWarning, DataError, UsageError
 from tests.data.store.test_store import assert_same, crystals, written
 
 
@@ -38,7 +38,7 @@ def test_a_sound_store_is_sound(store):
     assert (found.n_shards, found.n_crystals) == (3, 20)
 
 
-@pytest.mark.parametrize("name", ["positions", "cells", "numbers", "label:energy"])
+@pytest.mark.parametrize("name", ["positions", "cells", "numbers"])
 def test_a_flipped_bit_costs_one_shard_and_its_ids_are_known(store, name):
     bad = shards(store)[1]
     lost = [c.id for c in store[7:14]]
@@ -54,6 +54,61 @@ def test_a_flipped_bit_costs_one_shard_and_its_ids_are_known(store, name):
     assert validate_store(store.path).damages == []
     assert [c.id for c in Store(store.path)] == [c.id for c in crystals(20) if c.id not in lost]
     assert [p.id for p in read_quarantine(store.path)] == lost
+
+
+def with_rows(folder, **more):
+    """A store of crystals with one number and rows of numbers as labels."""
+    rng = np.random.default_rng(0)
+    rows = [
+        c.with_labels({"energy": float(i), "forces": rng.normal(size=(c.n_atoms, 3))})
+        for i, c in enumerate(crystals(20))
+    ]
+    return written(folder, rows, shard_crystals=7, exact=True, **more), rows
+
+
+@pytest.mark.parametrize("array", ["label:energy", "label:forces", "label:forces:stops"])
+def test_damaged_labels_cost_these_labels_and_no_crystal(tmp_path, array):
+    store, rows = with_rows(tmp_path / "s")
+    name = array.split(":")[1]
+    bad = shards(store)[1]
+    flip(bad, array)
+    whole = bad.read_bytes()
+    (damage,) = validate_store(store.path).damages
+    assert array in damage.reason
+    assert list(damage.ids) == [c.id for c in rows[7:14]]
+
+    (mended,) = validate_store(store.path, repair=True).damages
+    assert f"lost {name} and are kept" in mended.repaired
+    assert not mended.lost
+    assert validate_store(store.path).damages == []
+    assert (store.path / "damaged" / bad.name).read_bytes() == whole
+    for index, (found, wanted) in enumerate(zip(Store(store.path), rows, strict=True)):
+        kept = dict(wanted.labels)
+        if 7 <= index < 14:
+            del kept[name]
+        assert_same(found, wanted.with_labels(kept), 0)
+    assert list(read_quarantine(store.path)) == []
+
+
+def test_damaged_labels_and_more_cost_the_shard(tmp_path):
+    store, rows = with_rows(tmp_path / "s")
+    bad = shards(store)[1]
+    flip(bad, "label:energy")
+    flip(bad, "positions")
+    (mended,) = validate_store(store.path, repair=True).damages
+    assert "moved" in mended.repaired
+    assert [c.id for c in Store(store.path)] == [c.id for c in [*rows[:7], *rows[14:]]]
+
+
+def test_damaged_labels_that_a_command_can_read_again_are_set_aside(tmp_path):
+    store, _ = with_rows(tmp_path / "s")
+    with StoreWriter(store.path) as writer:
+        writer.describe(inputs="0123456789abcdef", complete=True)
+    flip(shards(store)[1], "label:energy")
+    found = validate_store(store.path, repair=True).damages
+    assert "moved" in found[0].repaired
+    with pytest.warns(AtomprintWarning, match="lacks crystals of damaged shards"):
+        assert len(Store(store.path)) == 13
 
 
 def test_hashes_are_made_anew_from_the_ids(store):

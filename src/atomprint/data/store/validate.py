@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 
@@ -92,8 +93,9 @@ def validate_store(
     other; ids that stand for two crystals; a description that cannot be read; and that what made
     the store never came to its end, which only that command mends. Repairing moves
     damaged shards to the folder ``damaged`` and notes their ids, where they can be read, in
-    ``quarantine.jsonl``; takes out the later one of two crystals with one id; and makes the
-    description anew from the shards.
+    ``quarantine.jsonl``; of a shard whose labels alone are damaged it keeps the crystals, unless
+    the command that made the store can read them once more; takes out the later one of two
+    crystals with one id; and makes the description anew from the shards.
 
     Parameters
     ----------
@@ -164,9 +166,12 @@ def _description_damage(folder: Path) -> str | None:
 
 def _look(folder: Path, files: list[Path], repair: bool, progress: Progress | None) -> Validation:
     damages: list[Damage] = []
+    # Whether a command can read once more what is set aside.
+    again = True
     if (reason := _description_damage(folder)) is not None:
         damages.append(Damage(folder / DESCRIPTION, reason))
     else:
+        again = bool(read_description(folder).inputs)
         # The writer that repairs lists the shards anew when it ends.
         said = "no longer named there" if repair else ""
         description = read_description(folder)
@@ -180,15 +185,13 @@ def _look(folder: Path, files: list[Path], repair: bool, progress: Progress | No
     n_crystals = n_bytes = n_shards = 0
     for done, file in enumerate(files, start=1):
         damage, header = _damage_of(file)
-        if damage is None and header is not None and header.n_crystals:
-            damage, header = _doubled(file, header, seen, repair)
-        elif damage is not None and repair and damage.reason == _HASHES:
-            # They follow from the ids: nothing is lost.
-            damage, header = _rehashed(file)
-        elif damage is not None and repair:
-            damage = _set_aside(folder, file, damage.reason, damage.ids)
+        if damage is not None and repair:
+            damage, header = _mended(folder, file, damage, again)
         if damage is not None:
             damages.append(damage)
+        if header is not None and header.n_crystals:
+            damage, header = _doubled(file, header, seen, repair)
+            damages += [damage] if damage is not None else []
         if header is not None:
             n_shards += 1
             n_crystals += header.n_crystals
@@ -216,6 +219,16 @@ def _damage_of(file: Path) -> tuple[Damage | None, Header | None]:
     return None, header
 
 
+def _mended(folder: Path, file: Path, damage: Damage, again: bool) -> tuple[Damage, Header | None]:
+    """Mend a shard, or set it aside, and say so; its header, if it is still there."""
+    if damage.reason == _HASHES:
+        # They follow from the ids: nothing is lost.
+        return _rehashed(file)
+    if not again and (names := _damaged_labels(file)):
+        return _unlabelled(folder, file, damage, names)
+    return _set_aside(folder, file, damage.reason, damage.ids), None
+
+
 def _rehashed(file: Path) -> tuple[Damage, Header]:
     """Write a shard anew with hashes of its ids."""
     header = read_header(file)
@@ -224,6 +237,42 @@ def _rehashed(file: Path) -> tuple[Damage, Header]:
     return Damage(file, _HASHES, (), "made anew from the ids"), write_shard(
         file, arrays, header.about
     )
+
+
+def _damaged_labels(file: Path) -> frozenset[str]:
+    """Names of the damaged labels of a shard that has no other damage, else none."""
+    try:
+        header = read_header(file)
+        broken = set(check_arrays(file, header))
+    except DamagedShard:
+        return frozenset()
+    names = {name: {LABEL + name, f"{LABEL}{name}:stops"} for name in header.about["labels"]}
+    damaged = frozenset(name for name, arrays in names.items() if arrays & broken)
+    whole = broken <= set().union(*(names[name] for name in damaged))
+    return damaged if whole else frozenset()
+
+
+def _unlabelled(
+    folder: Path, file: Path, damage: Damage, names: frozenset[str]
+) -> tuple[Damage, Header | None]:
+    """Write a shard anew without some of its labels; it is kept as it was, too."""
+    header = read_header(file)
+    gone = {LABEL + name for name in names} | {f"{LABEL}{name}:stops" for name in names}
+    arrays = {k: np.array(v) for k, v in map_arrays(file, header).items() if k not in gone}
+    about = dict(header.about)
+    for what in ("labels", "units"):
+        about[what] = {k: v for k, v in about.get(what, {}).items() if k not in names}
+    reason = _contradiction(arrays, header)
+    if reason:
+        return _set_aside(folder, file, reason, ()), None
+    aside = folder / DAMAGED / file.name
+    try:
+        aside.parent.mkdir(exist_ok=True)
+        copyfile(file, aside)
+    except OSError as error:
+        raise UsageError(f"{aside}: cannot be written ({error.strerror or error})") from None
+    said = f"its crystals lost {', '.join(sorted(names))} and are kept; as it was: {aside}"
+    return replace(damage, repaired=said), write_shard(file, arrays, about)
 
 
 def _contradiction(arrays: dict[str, AnyArray], header: Header) -> str:
