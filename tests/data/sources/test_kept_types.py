@@ -88,6 +88,17 @@ def test_a_broken_file_is_made_anew(tmp_path, make, how):
     assert make.n == 2
 
 
+def test_no_changed_byte_changes_a_type(tmp_path, make):
+    kept_prototypes(tmp_path, make)
+    (path,) = tmp_path.glob("*.npz")
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 5):
+        content = bytearray(whole)
+        content[place] ^= 0xFF
+        path.write_bytes(content)
+        assert same(kept_prototypes(tmp_path, make))
+
+
 def test_other_versions_have_other_types(tmp_path, make, monkeypatch):
     kept_prototypes(tmp_path, make)
     known = importlib.metadata.version
