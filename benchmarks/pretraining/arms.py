@@ -50,6 +50,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "scratch": {"model": NARROW},
     "scratch, wide": {"model": WIDE},
     "scratch, wide, told of elements": {"model": TOLD_WIDE},
+    "scratch, wide, half told of elements": {"model": HALF_TOLD_WIDE},
     "ead, wide": run(regress(EAD), model=WIDE),
     "ead+denoising, wide": run(regress(EAD), DENOISING, model=WIDE),
     # Single fingerprints.
