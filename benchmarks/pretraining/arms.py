@@ -28,11 +28,6 @@ TOLD_WIDE = {
     "backbone": {"kind": "painn", "n_channels": 128, "elements": "properties"},
     "n_hidden": 128,
 }
-# Alike elements start near to each other and yet apart.
-HALF_TOLD_WIDE = {
-    "backbone": {"kind": "painn", "n_channels": 128, "elements": "both"},
-    "n_hidden": 128,
-}
 
 
 def regress(*fingerprints: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -50,7 +45,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "scratch": {"model": NARROW},
     "scratch, wide": {"model": WIDE},
     "scratch, wide, told of elements": {"model": TOLD_WIDE},
-    "scratch, wide, half told of elements": {"model": HALF_TOLD_WIDE},
     "ead, wide": run(regress(EAD), model=WIDE),
     "ead+denoising, wide": run(regress(EAD), DENOISING, model=WIDE),
     # Single fingerprints.
@@ -113,9 +107,6 @@ ARMS: dict[str, dict[str, Any]] = {
     ),
     "ead+soap+properties+denoising, wide, told of elements": run(
         regress(EAD, SOAP, PROPERTIES), DENOISING, model=TOLD_WIDE
-    ),
-    "ead+soap+properties+denoising, wide, half told of elements": run(
-        regress(EAD, SOAP, PROPERTIES), DENOISING, model=HALF_TOLD_WIDE
     ),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),

@@ -8,14 +8,12 @@ from torch import nn
 
 from atomprint.ground import elements
 
-ElementStart = Literal["random", "properties", "both"]
-"""How the vectors of elements start: each by itself, as projections of tabulated properties, or as
-the sum of the two."""
+ElementStart = Literal["random", "properties"]
+"""How the vectors of elements start: each by itself, or as projections of tabulated properties."""
 
 ELEMENTS = (
-    "how vectors of elements start: random; as projections of properties (electronegativity, "
-    "covalent radius, group, period, valence), which makes alike elements start alike; or both, "
-    "half of either, near their kin and yet apart"
+    "how vectors of elements start: random, or as projections of properties (electronegativity, "
+    "covalent radius, group, period, valence), which makes alike elements start alike"
 )
 """What the backbones' setting says."""
 
@@ -36,8 +34,7 @@ def element_embedding(start: ElementStart, n_channels: int) -> nn.Embedding:
         of every element's properties, each of these at mean 0 and spread 1 over the elements, so
         that distances between elements are, in the mean over projections, those between their
         properties. What is learned of one element then holds for its kin until labels say
-        otherwise. ``both``: the sum of such vectors, divided by the square root of two. They are
-        trained like any other weight, however they start.
+        otherwise. Both are trained like any other weight.
     n_channels
         Length of a vector.
 
@@ -47,15 +44,12 @@ def element_embedding(start: ElementStart, n_channels: int) -> nn.Embedding:
         ``(119, n_channels)``; row 0 is no element.
     """
     embedding = nn.Embedding(elements.MAX_Z + 1, n_channels)
-    if start != "random":
+    if start == "properties":
         columns = np.stack([getattr(elements, name) for name in PROPERTIES], axis=1)
         known = columns[1 : LAST + 1]
         table = torch.from_numpy((columns - known.mean(axis=0)) / known.std(axis=0)).float()
         projection = torch.randn(len(PROPERTIES), n_channels) / len(PROPERTIES) ** 0.5
-        told = table @ projection
         with torch.no_grad():
-            embedding.weight.copy_(
-                told if start == "properties" else (embedding.weight + told) / 2**0.5
-            )
+            embedding.weight.copy_(table @ projection)
             embedding.weight[0] = 0.0
     return embedding
