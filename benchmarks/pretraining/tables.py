@@ -179,7 +179,8 @@ def budgets(study: Study) -> str:
         cells = []
         for part in ("dev", "test"):
             found = study.ratios(part, arm)
-            cells.append(f"{ranged(g.mean_gain(found))}, {len(found)} sets" if found else DASH)
+            sets = "1 set" if len(found) == 1 else f"{len(found)} sets"
+            cells.append(f"{ranged(g.mean_gain(found))}, {sets}" if found else DASH)
         if cost is not None:
             numbers = (cost["n_crystals"], cost["n_steps"], round(cost["cpu_seconds"]))
             rows.append([f"`{arm}`", *(f"{n:,}" for n in numbers), *cells])
