@@ -92,14 +92,12 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=500)
     parser.add_argument("--steps", type=int, default=15_000)
     parser.add_argument("--n", type=int, default=N_CRYSTALS, help="crystals of each generated part")
-    parser.add_argument("--arm", default=RECIPE_ARM, help="of arms.py, what is pre-trained on")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     for name in arguments.corpora.split(";"):
         variant = name + (f", {arguments.steps} steps" if arguments.steps != 15_000 else "")
         variant += f", {arguments.n} crystals" if arguments.n != N_CRYSTALS else ""
-        variant += f", {arguments.arm}" if arguments.arm != RECIPE_ARM else ""
         path = arguments.out / arguments.part / f"{slug(variant)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         done: dict[str, Any] = {"corpus": variant, "part": arguments.part, "results": []}
@@ -122,10 +120,10 @@ def main() -> None:
                         )
                         corpus += more
                     model, cost = pretrained(
-                        arguments.arm, corpus, arguments.steps, 0, arguments.work / slug(variant)
+                        RECIPE_ARM, corpus, arguments.steps, 0, arguments.work / slug(variant)
                     )
                     done |= {"made": made, "pretraining": cost}
-                row, tuning = judge(arguments.arm, which, pool, judged, n, seed, model=model)
+                row, tuning = judge(RECIPE_ARM, which, pool, judged, n, seed, model=model)
                 done["finetuning"] = tuning.model_dump(mode="json")
                 # Generated crystals can happen to be like those that judge.
                 likes = {"n_alike": sum(alike(judged, corpus))}

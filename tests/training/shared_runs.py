@@ -76,8 +76,8 @@ RUNS = {
         },
     ),
 }
-# Those that are run by processes that hold shares of the weights, too.
-IN_SHARES = ("many", "balanced", "few", "patient")
+# Those that are run by processes that hold shards of the weights, too.
+SHARDED = ("many", "balanced", "forces", "few", "patient")
 
 
 class Halt(Exception):
@@ -99,19 +99,19 @@ def start(out):
     raise SystemExit("nothing halted")
 
 
-def finish(out, *, shares=False):
+def finish(out, strategy="ddp"):
     """The rest of it."""
-    return pretrain(crystals(), in_shares("many", shares), out / "many", resume=True)
+    return pretrain(crystals(), by_strategy("many", strategy), out / "many", resume=True)
 
 
-def in_shares(name, shares=True):
-    """Settings of a run whose processes hold shares, or not."""
-    loop = RUNS[name].loop.model_copy(update={"shares": shares})
+def by_strategy(name, strategy):
+    """Settings of a run whose processes hold shards, or all."""
+    loop = RUNS[name].loop.model_copy(update={"strategy": strategy})
     return RUNS[name].model_copy(update={"loop": loop})
 
 
-def main_in_shares(out, halves):
-    """Runs of several processes with a share of the weights each, and the rest of a begun one."""
+def main_sharded(out, halves):
+    """Runs of several processes with a shard of the weights each, and the rest of a begun one."""
     trainers = []
     init = Trainer.__init__
 
@@ -120,9 +120,9 @@ def main_in_shares(out, halves):
         trainers.append(self)
 
     Trainer.__init__ = watched
-    for name in IN_SHARES:
-        pretrain(crystals(), in_shares(name), out / name)
-    finish(halves, shares=True)
+    for name in SHARDED:
+        pretrain(crystals(), by_strategy(name, "fsdp"), out / name)
+    finish(halves, "fsdp")
     for trainer in trainers:
         held = [p for group in trainer.optimizer.param_groups for p in group["params"]]
         moments = [trainer.optimizer.state[p]["exp_avg_sq"] for p in held if p.grad is not None]
@@ -145,4 +145,4 @@ def main(out, halves):
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     main(folder / "two", folder / "elastic")
-    main_in_shares(folder / "shares", folder / "divided")
+    main_sharded(folder / "sharded", folder / "elastic-sharded")

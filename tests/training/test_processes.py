@@ -67,7 +67,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     shared_runs.start(folder / "begun")
     shutil.copytree(folder / "begun", folder / "elastic")
-    shutil.copytree(folder / "begun", folder / "divided")
+    shutil.copytree(folder / "begun", folder / "elastic-sharded")
     two = together(2, "tests.training.shared_runs", str(folder))
     shared_runs.main(folder / "one", folder / "begun")
     ended(two)
@@ -97,11 +97,11 @@ def test_two_processes_end_with_the_weights_of_one(runs, name):
     assert any(key.startswith("averaged/") for key in state)
 
 
-@pytest.mark.parametrize("name", shared_runs.IN_SHARES)
-def test_processes_that_hold_shares_end_with_the_weights_of_one(runs, name):
-    same(runs / "one" / name, runs / "shares" / name)
+@pytest.mark.parametrize("name", shared_runs.SHARDED)
+def test_processes_that_hold_shards_end_with_the_weights_of_one(runs, name):
+    same(runs / "one" / name, runs / "sharded" / name)
     # What is saved is whole, so that any number of processes can go on with it.
-    states = [load_file(runs / how / name / STATE) for how in ("two", "shares")]
+    states = [load_file(runs / how / name / STATE) for how in ("two", "sharded")]
     assert {k: v.shape for k, v in states[0].items()} == {k: v.shape for k, v in states[1].items()}
     averaged = [k for k in states[0] if k.startswith(("averaged/", "best/", "task/model."))]
     assert averaged
@@ -109,8 +109,8 @@ def test_processes_that_hold_shares_end_with_the_weights_of_one(runs, name):
         torch.testing.assert_close(states[1][key], states[0][key], rtol=1e-3, atol=2e-5, msg=key)
 
 
-def test_processes_that_hold_shares_go_on_with_what_one_began(runs):
-    same(runs / "one" / "many", runs / "divided" / "many", logs=False)
+def test_processes_that_hold_shards_go_on_with_what_one_began(runs):
+    same(runs / "one" / "many", runs / "elastic-sharded" / "many", logs=False)
 
 
 def test_a_run_that_stops_early_stops_in_all(runs):

@@ -142,7 +142,7 @@ class EMATeacher(Teacher):
         """Move towards the student; at first, become it."""
         step = int(self.n_followed)
         share = 1 - self.decay(step - 1) if step else 1.0
-        # Not its state_dict: amid a step that would divide the weights again, if they are shared.
+        # Not its state_dict: amid a step that would shard the weights again, under FSDP.
         student = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
         for name, value in self.backbone.state_dict().items():
             if step and value.is_floating_point():

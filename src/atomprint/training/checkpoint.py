@@ -19,8 +19,8 @@ from torch import Tensor
 from atomprint.ground.documents import json_of
 from atomprint.ground.errors import DataError, UsageError
 from atomprint.heads.saved import FORMAT, ModelInfo, load_model, save_model, write_json
+from atomprint.training.fsdp import gathered, shard_like, shards_like
 from atomprint.training.loop import Trainer, TrainState
-from atomprint.training.shares import share, shares, whole
 
 __all__ = [
     "FORMAT",
@@ -36,8 +36,8 @@ __all__ = [
 def save_state(path: Path, trainer: Trainer) -> None:
     """Write everything that a trainer needs to continue exactly where it stands.
 
-    Of several processes all must call it, and the first writes: a file has whole tensors, whoever
-    holds what share of them.
+    Of several processes all must call it, and the first writes: a file has whole tensors, however
+    they are sharded.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def save_state(path: Path, trainer: Trainer) -> None:
     for index, values in described["state"].items():
         for name, value in values.items():
             tensors[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
-    tensors = whole(tensors)
+    tensors = gathered(tensors)
     if not trainer.fabric.is_global_zero:
         return
     tensors = {name: value.cpu().clone() for name, value in tensors.items()}
@@ -101,16 +101,16 @@ def load_state(path: Path, trainer: Trainer) -> None:
             else:
                 groups[group][rest] = value
         held = trainer.task.state_dict()
-        trainer.task.load_state_dict(shares(groups["task"], held))
+        trainer.task.load_state_dict(shards_like(groups["task"], held))
         # States of before 2026-12 hold what is not trained among the averages, too.
         averaged = {k: groups["averaged"][k] for k in trainer.averaged}
-        trainer.averaged = shares(averaged, held)
-        trainer.best_weights = shares(groups["best"], held)
+        trainer.averaged = shards_like(averaged, held)
+        trainer.best_weights = shards_like(groups["best"], held)
         described: dict[str, Any] = trainer.optimizer.state_dict()
         trained = [p for group in trainer.optimizer.param_groups for p in group["params"]]
         for number, moments in optimizer.items():
-            # Steps are counted by a number that nobody shares.
-            moments |= {k: share(v, trained[number]) for k, v in moments.items() if v.ndim}
+            # Steps are counted by a number that is not sharded.
+            moments |= {k: shard_like(v, trained[number]) for k, v in moments.items() if v.ndim}
         described["state"] = optimizer
         trainer.optimizer.load_state_dict(described)
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:

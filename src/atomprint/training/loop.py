@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from atomprint.data.batching import Batch
 from atomprint.ground.errors import DataError
+from atomprint.training.fsdp import reached_alike, unsharded
 from atomprint.training.processes import add_up, largest
 from atomprint.training.settings import LoopSettings
-from atomprint.training.shares import reached_alike, together
 from atomprint.training.stopping import Stopped, StopRequests
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Trainer:
             # Its new name is not in the oldest torch that serves.
             warnings.filterwarnings("ignore", message=".*broadcast_buffers")
             self.module = fabric.setup_module(_Wrapped(task))
-        # After the weights are where they stay: their moments are divided as they are.
+        # After the weights are where they stay: their moments are sharded as they are.
         optimizer = torch.optim.AdamW(
             _parameter_groups(task, settings.optimizer.weight_decay),
             lr=settings.optimizer.learning_rate,
@@ -247,7 +247,7 @@ class Trainer:
             own = {k: v.detach().clone() for k, v in self._trained}
             self.task.load_state_dict(self.averaged, strict=False)
         self.task.eval()
-        with together(self.task):
+        with unsharded(self.task):
             numbers = evaluate()
         value = numbers.get("value")
         if value is not None and value < self.state.best:

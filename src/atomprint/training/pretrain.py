@@ -24,6 +24,7 @@ from atomprint.objectives import (
 from atomprint.structures.perturb import PerturbSettings
 from atomprint.training.checkpoint import ModelInfo, load_state, save_model, save_state, write_json
 from atomprint.training.corpora import Corpora, mismatch, prepare
+from atomprint.training.fsdp import gathered
 from atomprint.training.loop import Progress, Trainer
 from atomprint.training.processes import (
     add_up,
@@ -34,7 +35,6 @@ from atomprint.training.processes import (
 )
 from atomprint.training.run import locked, make_fabric, make_folder, record
 from atomprint.training.settings import LoopSettings, OptimizerSettings
-from atomprint.training.shares import whole
 from atomprint.training.tasks import PretrainTask
 from atomprint.training.transfer import transfer_backbone
 
@@ -302,7 +302,7 @@ def _alone(settings: PretrainSettings, trainer: Trainer) -> Model:
     prefix = "model."
     kept = {
         k.removeprefix(prefix): v
-        for k, v in whole(trainer.weights()).items()
+        for k, v in gathered(trainer.weights()).items()
         if k.startswith(prefix)
     }
     model = Model(settings.model, ())
@@ -329,6 +329,6 @@ def _open_run(out: Path, described: dict[str, Any], data: dict[str, Any], resume
 
 def _what_counts(described: dict[str, Any]) -> dict[str, Any]:
     """Settings that results depend on: not the number of processes, nor what each holds."""
-    how = ("devices", "shares")
+    how = ("devices", "strategy")
     loop = {name: value for name, value in described["loop"].items() if name not in how}
     return {**described, "loop": loop}

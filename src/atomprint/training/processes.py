@@ -14,7 +14,7 @@ from torch import distributed
 from atomprint.ground.documents import json_of
 from atomprint.ground.errors import AtomprintError, UsageError
 from atomprint.ground.launches import Launch, launched
-from atomprint.training.shares import is_share
+from atomprint.training.fsdp import is_sharded
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -127,12 +127,12 @@ def largest(number: int, fabric: "Fabric") -> int:
 def copy_from_first(module: torch.nn.Module, fabric: "Fabric") -> None:
     """Give every process the parameters and buffers of the first one.
 
-    Of parameters that they hold in shares each has its own already: all drew the same from the
+    Of sharded parameters each has its shard already: all drew the same from the
     run's seed.
     """
     if fabric.world_size > 1:
         for value in module.state_dict().values():
-            if not is_share(value):
+            if not is_sharded(value):
                 distributed.broadcast(value, 0)
 
 

@@ -19,10 +19,10 @@ from atomprint.ground.errors import UsageError
 from atomprint.ground.launches import Launch
 from atomprint.structures.crystal import Crystal
 from atomprint.training.checkpoint import write_json
+from atomprint.training.fsdp import shard_task
 from atomprint.training.memory import keep_memory
 from atomprint.training.processes import environment_of, leave_at_exit
 from atomprint.training.settings import LoopSettings
-from atomprint.training.shares import divide
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -193,11 +193,11 @@ def make_fabric(
         strategy = DDPStrategy(
             cluster_environment=environment, find_unused_parameters=True, broadcast_buffers=False
         )
-        if settings.shares:
+        if settings.strategy == "fsdp":
             from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
             n = launch.n_local * launch.n_nodes
-            strategy = ModelParallelStrategy(divide, data_parallel_size=n, tensor_parallel_size=1)
+            strategy = ModelParallelStrategy(shard_task, n, tensor_parallel_size=1)
             strategy.cluster_environment = environment
     # It would tell of every process that it has begun.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -55,11 +55,11 @@ class LoopSettings(Settings):
         description="processes that share every batch, on as many devices of this machine; under "
         "torchrun or srun the launcher says how many there are. Results do not depend on it",
     )
-    shares: bool = Field(
-        False,
-        description="whether processes hold weights, gradients, the optimiser's moments and "
-        "running means in shares (FSDP) instead of all of them each: for networks that fill a "
-        "device. Results do not depend on it",
+    strategy: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        description="what each of several processes holds. ddp: all weights. fsdp: a shard of the "
+        "weights, their gradients, the optimiser's moments and running means, for networks that "
+        "fill a device. Results do not depend on it",
     )
     precision: Literal["32-true", "bf16-mixed"] = Field(
         "32-true",

@@ -21,7 +21,7 @@ from .chemistry import CLASS_SHARE, Chemistry, chemical_class, load_chemistry
 from .decoration import Candidate, Decorator
 from .descent import BOND_VALENCE_B, bond_length_parameter
 from .draws import drawn
-from .kept import load_prototypes
+from .prototype_cache import load_prototypes
 from .relaxation import (
     Draft,
     Ints,

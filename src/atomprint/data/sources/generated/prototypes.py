@@ -670,7 +670,7 @@ def as_prototype(
 
 
 def make_prototypes() -> tuple[Prototype, ...]:
-    """Every structure type, which takes many seconds: :mod:`.kept` keeps them."""
+    """Every structure type, which takes many seconds: :mod:`.prototype_cache` keeps them."""
     library = from_pymatgen("AFLOW_PROTOTYPE_LIBRARY", "pymatgen.analysis.prototypes")
     lattice_of, species_of, structure_of = (
         from_pymatgen(name, "pymatgen.core") for name in ("Lattice", "Species", "Structure")

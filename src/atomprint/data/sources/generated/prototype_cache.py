@@ -25,12 +25,12 @@ from .prototypes import Prototype, make_prototypes
 # Whoever waits longer for another process makes the types, too.
 _PATIENCE = 120.0
 _PACKAGES = ("pymatgen", "pymatgen-core", "spglib", "smact", "numpy")
-_SOURCES = ("prototypes.py", "chemistry.py", "kept.py")
+_SOURCES = ("prototypes.py", "chemistry.py", "prototype_cache.py")
 
 
 @lru_cache(maxsize=1)
 def _in_memory() -> tuple[Prototype, ...]:
-    return kept_prototypes()
+    return cached_prototypes()
 
 
 def load_prototypes(max_atoms: int) -> tuple[Prototype, ...]:
@@ -38,7 +38,7 @@ def load_prototypes(max_atoms: int) -> tuple[Prototype, ...]:
     return tuple(p for p in _in_memory() if p.n_atoms <= max_atoms)
 
 
-def kept_prototypes(
+def cached_prototypes(
     folder: Path | None = None, make: Callable[[], Sequence[Prototype]] = make_prototypes
 ) -> tuple[Prototype, ...]:
     """Read the structure types, or make and keep them.

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from atomprint.data.sources.generated import kept
-from atomprint.data.sources.generated.kept import kept_prototypes
+from atomprint.data.sources.generated import prototype_cache
+from atomprint.data.sources.generated.prototype_cache import cached_prototypes
 from atomprint.data.sources.generated.prototypes import Prototype
 
 
@@ -60,15 +60,15 @@ def make():
 
 
 def test_what_is_read_is_bit_for_bit_what_was_made(tmp_path, make):
-    assert same(kept_prototypes(tmp_path, make))
-    assert same(kept_prototypes(tmp_path, make))
+    assert same(cached_prototypes(tmp_path, make))
+    assert same(cached_prototypes(tmp_path, make))
     assert make.n == 1
     assert not list(tmp_path.glob("*.part"))
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "empty", "other"])
 def test_a_broken_file_is_made_anew(tmp_path, make, how):
-    kept_prototypes(tmp_path, make)
+    cached_prototypes(tmp_path, make)
     (path,) = tmp_path.glob("*.npz")
     content = bytearray(path.read_bytes())
     if how == "cut":
@@ -82,46 +82,46 @@ def test_a_broken_file_is_made_anew(tmp_path, make, how):
         np.savez(path, name=np.array(["x"]))
     else:
         path.write_bytes(content)
-    assert same(kept_prototypes(tmp_path, make))
+    assert same(cached_prototypes(tmp_path, make))
     assert make.n == 2
-    assert same(kept_prototypes(tmp_path, make))
+    assert same(cached_prototypes(tmp_path, make))
     assert make.n == 2
 
 
 def test_no_changed_byte_changes_a_type(tmp_path, make):
-    kept_prototypes(tmp_path, make)
+    cached_prototypes(tmp_path, make)
     (path,) = tmp_path.glob("*.npz")
     whole = path.read_bytes()
     for place in range(0, len(whole), 5):
         content = bytearray(whole)
         content[place] ^= 0xFF
         path.write_bytes(content)
-        assert same(kept_prototypes(tmp_path, make))
+        assert same(cached_prototypes(tmp_path, make))
 
 
 def test_other_versions_have_other_types(tmp_path, make, monkeypatch):
-    kept_prototypes(tmp_path, make)
+    cached_prototypes(tmp_path, make)
     known = importlib.metadata.version
-    monkeypatch.setattr(kept, "version", lambda p: "99" if p == "spglib" else known(p))
-    kept_prototypes(tmp_path, make)
+    monkeypatch.setattr(prototype_cache, "version", lambda p: "99" if p == "spglib" else known(p))
+    cached_prototypes(tmp_path, make)
     assert make.n == 2
 
 
 def test_no_folder_is_no_error(tmp_path, make):
     (tmp_path / "file").touch()
-    assert same(kept_prototypes(tmp_path / "file" / "types", make))
+    assert same(cached_prototypes(tmp_path / "file" / "types", make))
     if os.geteuid():
         tmp_path.chmod(0o500)
-        assert same(kept_prototypes(tmp_path / "types", make))
+        assert same(cached_prototypes(tmp_path / "types", make))
         tmp_path.chmod(0o700)
 
 
 def test_nothing_is_unpickled(tmp_path, make):
-    kept_prototypes(tmp_path, make)
+    cached_prototypes(tmp_path, make)
     (path,) = tmp_path.glob("*.npz")
     with np.load(path) as file:
         arrays = dict(file)
     arrays["name"] = np.array([print, 1, 2], dtype=object)
     np.savez(path, **arrays)
-    assert same(kept_prototypes(tmp_path, make))
+    assert same(cached_prototypes(tmp_path, make))
     assert make.n == 2

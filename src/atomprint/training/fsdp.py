@@ -1,10 +1,10 @@
-"""Weights that processes hold in shares: each has a part, and all of them only while it computes.
+"""Fully sharded data parallelism: processes hold shards of the weights instead of all of them.
 
 PyTorch's FSDP2 (``fully_shard``), with one group for the whole task: gradients, the optimiser's
-moments and running means are divided, and so are the weights but from the begin of a step's forward
+moments and running means are sharded, and so are the weights but from the begin of a step's forward
 pass to the end of its backward pass.
 
-PyTorch takes two seconds to import what divides, so that it is imported where something is divided.
+PyTorch takes two seconds to import it, so that it is imported where something is sharded.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 
-def divide(module: nn.Module, mesh: "DeviceMesh") -> nn.Module:
-    """Divide what is trained of ``module.task`` among the processes of a mesh.
+def shard_task(module: nn.Module, mesh: "DeviceMesh") -> nn.Module:
+    """Shard what is trained of ``module.task`` among the processes of a mesh.
 
     What is not trained (teachers, fixed factors) stays whole. The task's ``loss`` puts its weights
     together, whoever calls it.
@@ -42,54 +42,54 @@ def divide(module: nn.Module, mesh: "DeviceMesh") -> nn.Module:
         fully_shard(task, mesh=mesh["data_parallel"], reshard_after_forward=False, **but)
     except TypeError:
         raise UsageError(
-            f"loop.shares: torch {torch.__version__} cannot leave whole what is not trained, which "
-            "these objectives have; install a newer one, or leave out loop.shares"
+            f"loop.strategy fsdp: torch {torch.__version__} cannot leave whole what is not trained, "
+            "which these objectives have; install a newer one, or leave out loop.strategy"
         ) from None
     register_fsdp_forward_method(task, "loss")
     return module
 
 
-def is_share(value: Tensor) -> bool:
-    """Whether a tensor is one that processes hold in shares."""
+def is_sharded(value: Tensor) -> bool:
+    """Whether a tensor is one that processes hold shards of."""
     return hasattr(value, "full_tensor")
 
 
-def whole(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put tensors together of which processes hold shares; every process must call it."""
+def gathered(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put sharded tensors together, others stay as they are; every process must call it."""
     return {
-        name: cast("DTensor", value).full_tensor() if is_share(value) else value
+        name: cast("DTensor", value).full_tensor() if is_sharded(value) else value
         for name, value in values.items()
     }
 
 
-def share(value: Tensor, like: Tensor) -> Tensor:
-    """Return this process's share of a whole tensor, divided as another; nothing is exchanged."""
-    if not is_share(like):
+def shard_like(value: Tensor, like: Tensor) -> Tensor:
+    """Return this process's shard of a whole tensor, sharded as another; nothing is exchanged."""
+    if not is_sharded(like):
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    divided = cast("DTensor", like)
+    sharded = cast("DTensor", like)
     placed = value.to(like.device)
-    return distribute_tensor(placed, divided.device_mesh, divided.placements, src_data_rank=None)
+    return distribute_tensor(placed, sharded.device_mesh, sharded.placements, src_data_rank=None)
 
 
-def shares(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Divide whole tensors as those of the same names are; others stay as they are."""
-    return {k: share(v, like[k]) if k in like else v for k, v in values.items()}
+def shards_like(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Shard whole tensors as those of the same names are; others stay as they are."""
+    return {k: shard_like(v, like[k]) if k in like else v for k, v in values.items()}
 
 
 @contextmanager
-def together(task: nn.Module) -> Iterator[None]:
+def unsharded(task: nn.Module) -> Iterator[None]:
     """Keep the weights in one piece, so that processes may compute each as often as it likes."""
-    if not _is_divided(task):
+    if not _is_fsdp(task):
         yield
         return
-    divided = cast("FSDPModule", task)
-    divided.unshard()
+    module = cast("FSDPModule", task)
+    module.unshard()
     try:
         yield
     finally:
-        divided.reshard()
+        module.reshard()
 
 
 def reached_alike(loss: Tensor, task: nn.Module) -> Tensor:
@@ -100,7 +100,7 @@ def reached_alike(loss: Tensor, task: nn.Module) -> Tensor:
     atom). Such weights get a gradient of zero; those that no process reaches get none, as with one
     process.
     """
-    if not _is_divided(task):
+    if not _is_fsdp(task):
         return loss
     trained = [value for value in task.parameters() if value.requires_grad]
     own = _reached(loss)
@@ -112,7 +112,7 @@ def reached_alike(loss: Tensor, task: nn.Module) -> Tensor:
     return loss
 
 
-def _is_divided(task: nn.Module) -> bool:
+def _is_fsdp(task: nn.Module) -> bool:
     return hasattr(task, "unshard")
 
 
