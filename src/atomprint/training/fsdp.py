@@ -42,8 +42,8 @@ def shard_task(module: nn.Module, mesh: "DeviceMesh") -> nn.Module:
         fully_shard(task, mesh=mesh["data_parallel"], reshard_after_forward=False, **but)
     except TypeError:
         raise UsageError(
-            f"loop.strategy fsdp: torch {torch.__version__} cannot leave whole what is not trained, "
-            "which these objectives have; install a newer one, or leave out loop.strategy"
+            f"loop.strategy fsdp: torch {torch.__version__} cannot leave whole what is not "
+            "trained, which these objectives have; install a newer one, or leave out loop.strategy"
         ) from None
     register_fsdp_forward_method(task, "loss")
     return module
