@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,62 +21,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from arms import RECIPE_ARM
-from sets import alike, load_corpus, load_set, parts
+from made import N_CRYSTALS, mixture
+from sets import alike, load_set, parts
 from study import judge, keep, pretrained, slug
 
-from atomprint.api import fetch_corpus, source_settings
-from atomprint.data.embedded import CORPUS
-from atomprint.data.sources.generated.source import GeneratedShares
-from atomprint.data.store import Store
 from atomprint.structures.crystal import Crystal
-from atomprint.structures.reading import read_crystals
-from atomprint.training.checkpoint import write_json
 
 RESULTS = Path(__file__).parents[1] / "results" / "corpora"
 SETS = ["formation energy", "log10 bulk modulus", "phonon peak", "perovskite heat", "MOF band gap"]
-N_CRYSTALS = 16_000
-MAX_ATOMS = 30
-
-
-def route(name: str) -> dict[str, Any]:
-    """The generator, restricted to one of its routes."""
-    shares = {one: float(one == name) for one in GeneratedShares.model_fields}
-    return {"kind": "generated", "max_atoms": MAX_ATOMS, "shares": shares}
-
-
-SOURCES: dict[str, dict[str, Any]] = {
-    "generated": {"kind": "generated", "max_atoms": MAX_ATOMS},
-    **{f"generated/{name}": route(name) for name in GeneratedShares.model_fields},
-    "derived": {"kind": "derived", "max_atoms": MAX_ATOMS},
-    "slabs": {"kind": "slabs", "max_atoms": MAX_ATOMS},
-    "layers": {"kind": "layers", "max_atoms": MAX_ATOMS},
-    # Of 30 atoms there are few.
-    "frameworks": {"kind": "frameworks", "max_atoms": 60},
-    "molecules": {"kind": "molecules", "max_atoms": 60},
-}
-
-
-def crystals_of(part: str, n: int, data: Path, work: Path) -> tuple[list[Crystal], dict[str, Any]]:
-    """Crystals of one part of a corpus, and what it took to make them."""
-    if part in ("real", "embedded"):
-        known = part == "real"
-        found = load_corpus(data, MAX_ATOMS) if known else list(read_crystals(CORPUS).crystals)
-        return found, {"n_crystals": len(found)}
-    folder = work / "corpora" / slug(part)
-    note = folder.with_suffix(".json")
-    about = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
-    if about.get("n_crystals") != n:
-        values = dict(SOURCES[part])
-        started = time.process_time()
-        fetched = fetch_corpus(source_settings(values.pop("kind"), values), folder, n)
-        about = {
-            "n_crystals": len(fetched.store),
-            "cpu_seconds": round(time.process_time() - started, 1),
-            "source": fetched.store.provenance[0].model_dump(mode="json"),
-        }
-        write_json(note, about)
-    store = Store(folder)
-    return [store[i] for i in range(n)], about
 
 
 def main() -> None:
@@ -113,12 +64,7 @@ def main() -> None:
                 if (which, n, seed) in finished:
                     continue
                 if model is None:
-                    made = {}
-                    for part in name.split("+"):
-                        more, made[part] = crystals_of(
-                            part, arguments.n, arguments.data, arguments.work
-                        )
-                        corpus += more
+                    corpus, made = mixture(name, arguments.data, arguments.work, arguments.n)
                     model, cost = pretrained(
                         RECIPE_ARM, corpus, arguments.steps, 0, arguments.work / slug(variant)
                     )

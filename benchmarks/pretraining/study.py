@@ -24,6 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from arms import ARMS, TODAY
+from made import mixture
 from sets import SETS, load_corpus, load_set, parts
 
 from atomprint.evaluation.twin import split_labelled
@@ -173,6 +174,9 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[500])
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--n-corpus", type=int, help="a random sample of the corpus")
+    parser.add_argument(
+        "--corpus", help="a sum such as 'real+generated+2000 layers', cells of up to 30 atoms"
+    )
     parser.add_argument("--max-atoms", type=int, default=20, help="of a crystal of the corpus")
     parser.add_argument("--pretraining-seed", type=int, default=0)
     parser.add_argument(
@@ -185,6 +189,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if arguments.corpus and arguments.max_atoms != 20:
+        parser.error("--max-atoms: cells of --corpus have at most 30 atoms")
     if arguments.own_network and arguments.pretraining_seed:
         parser.error("--own-network: give no --pretraining-seed, it is each unit's own seed")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -194,6 +200,8 @@ def main() -> None:
         variant = arm
         if arguments.steps != 5000 and not arm.startswith("scratch"):
             variant += f", {arguments.steps} steps"
+        if arguments.corpus and not arm.startswith("scratch"):
+            variant += f", {arguments.corpus}"
         if arguments.n_corpus and not arm.startswith("scratch"):
             variant += f", {arguments.n_corpus} crystals"
         if arguments.max_atoms != 20 and not arm.startswith("scratch"):
@@ -224,7 +232,13 @@ def main() -> None:
                         continue
                     if "objectives" in ARMS[arm] and model is None:
                         if not corpus:
-                            corpus = load_corpus(arguments.data, arguments.max_atoms)
+                            if arguments.corpus:
+                                corpus, made = mixture(
+                                    arguments.corpus, arguments.data, arguments.work, apart=True
+                                )
+                                done["made"] = made
+                            else:
+                                corpus = load_corpus(arguments.data, arguments.max_atoms)
                             if arguments.n_corpus:
                                 order = np.random.default_rng(99).permutation(len(corpus))
                                 corpus = [corpus[i] for i in order[: arguments.n_corpus]]
