@@ -17,6 +17,21 @@ DENOISING = {"kind": "denoising"}
 CONDITIONED = {"kind": "conditioned", "noise": 0.04}
 CELLS = DENOISING | {"strain": True}
 STRAINED = {"rattle": 0.05, "strain": 0.02}
+# Fine fingerprints through a projection, at every layer.
+FINE = [
+    SOAP | {"n_max": 8, "l_max": 6, "channels": ["one", "electronegativity", "covalent_radius"]},
+    {"kind": "ead", "n_shells": 12},
+]
+DISTILLED: dict[str, Any] = {
+    "kind": "distillation",
+    "teacher": {"kind": "fingerprints", "fingerprints": FINE, "projection": "random"},
+    "layers": [0, 1, 2],
+    "loss": ["cosine", "huber"],
+}
+COMPONENTS = DISTILLED | {"teacher": DISTILLED["teacher"] | {"projection": "pca"}}
+RELATIONAL = DISTILLED | {"loss": ["cosine", "relational"]}
+# What a running mean of the network makes of elements that are hidden from the network.
+SELF = {"kind": "distillation", "teacher": {"kind": "ema"}, "hidden": 0.15, "loss": "huber"}
 ENERGY = {"kind": "labels", "names": ["formation_energy_per_atom"]}
 
 
@@ -107,6 +122,27 @@ ARMS: dict[str, dict[str, Any]] = {
     ),
     "ead+soap+properties+denoising, wide, told of elements": run(
         regress(EAD, SOAP, PROPERTIES), DENOISING, model=TOLD_WIDE
+    ),
+    # With elements' properties: the mixture of today, and what else could be added to it.
+    "all six+properties+denoising": run(
+        regress(EAD, SOAP, ADF, RDF, WACSF, GMP, PROPERTIES), DENOISING
+    ),
+    "properties": run(regress(PROPERTIES)),
+    "properties+denoising": run(regress(PROPERTIES), DENOISING),
+    "ead+soap+properties": run(regress(EAD, SOAP, PROPERTIES)),
+    "ead+soap+properties+masking": run(regress(EAD, SOAP, PROPERTIES), MASKING),
+    "ead+soap+properties+denoising+masking": run(
+        regress(EAD, SOAP, PROPERTIES), DENOISING, MASKING
+    ),
+    # Distillation, alone and beside the mixture.
+    "distilled": run(DISTILLED),
+    "distilled components": run(COMPONENTS),
+    "distilled relations": run(RELATIONAL),
+    "ead+soap+properties+denoising+distilled": run(
+        regress(EAD, SOAP, PROPERTIES), DENOISING, DISTILLED
+    ),
+    "ead+soap+properties+denoising+self-distilled": run(
+        regress(EAD, SOAP, PROPERTIES), DENOISING, SELF
     ),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),
