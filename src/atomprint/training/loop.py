@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -179,6 +179,7 @@ class Trainer:
         n_parts = self.fabric.world_size
         sums: dict[str, float] = {}
         n_summed = 0
+        speed = _Speed()
         self.task.train()
         for batch in batches(state.step, settings.n_steps):
             rate = optimizer.learning_rate * optimizer.factor(state.step, settings.n_steps)
@@ -198,8 +199,11 @@ class Trainer:
             for name, value in {"loss": loss.detach(), **log}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             n_summed += 1
+            speed.count(batch)
             last = state.step == settings.n_steps
             numbers: dict[str, float] = {}
+            # Told to those who watch, and no part of the history, which is the same in every run.
+            speeds: dict[str, float] = {}
             if state.step % settings.log_every == 0 or last:
                 sums = add_up(sums, self.fabric)
                 numbers = {f"train/{k}": v / n_summed for k, v in sums.items()}
@@ -210,17 +214,20 @@ class Trainer:
                         "lower optimizer.learning_rate or look for absurd labels"
                     )
                 sums, n_summed = {}, 0
+                speeds = speed.read(self.fabric)
             if evaluate is not None and (state.step % settings.validation_interval == 0 or last):
-                numbers |= {f"valid/{k}": v for k, v in self._validate(evaluate).items()}
+                with speed.paused():
+                    numbers |= {f"valid/{k}": v for k, v in self._validate(evaluate).items()}
             state.seconds = time.perf_counter() - started
             if numbers:
                 state.history.append({"step": float(state.step), **numbers})
-                self.fabric.log_dict(numbers, step=state.step)
+                self.fabric.log_dict(numbers | speeds, step=state.step)
             if progress is not None:
-                progress(state.step, settings.n_steps, numbers)
+                progress(state.step, settings.n_steps, numbers | speeds)
             stop = settings.patience > 0 and state.stale >= settings.patience
             if save is not None and (state.step % settings.checkpoint_every == 0 or last or stop):
-                save(self)
+                with speed.paused():
+                    save(self)
             if stop:
                 break
             # All processes stop after the same step, whichever of them was asked.
@@ -260,6 +267,34 @@ class Trainer:
             self.task.load_state_dict(own, strict=False)
         self.task.train()
         return numbers
+
+
+class _Speed:
+    """Crystals and atoms a second of all processes, without validation and checkpoints."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+        self._counts = {"crystals/s": 0.0, "atoms/s": 0.0}
+
+    def count(self, batch: Batch) -> None:
+        """Count what a step was of, or this process's part of it."""
+        self._counts["crystals/s"] += batch.graph.n_crystals
+        self._counts["atoms/s"] += batch.graph.n_atoms
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do something that is no step."""
+        began = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - began
+
+    def read(self, fabric: "Fabric") -> dict[str, float]:
+        """Say the speed since this was last done; every process must call it."""
+        now = time.perf_counter()
+        seconds = max(now - self._since, 1e-9)
+        speeds = {name: n / seconds for name, n in add_up(self._counts, fabric).items()}
+        self._since, self._counts = now, dict.fromkeys(self._counts, 0.0)
+        return speeds
 
 
 def _parameter_groups(task: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
