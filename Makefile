@@ -41,6 +41,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/python scripts/generate_billions_page.py --check
 	$(BIN)/python scripts/generate_generators_page.py --check
 	$(BIN)/python scripts/generate_corpora_page.py --check
+	$(BIN)/python scripts/generate_scaling_table.py --check
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/generate_reference.py
@@ -51,6 +52,7 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/generate_billions_page.py
 	$(BIN)/python scripts/generate_generators_page.py
 	$(BIN)/python scripts/generate_corpora_page.py
+	$(BIN)/python scripts/generate_scaling_table.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

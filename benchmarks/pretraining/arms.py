@@ -158,9 +158,13 @@ OTHER_WIDTH = ", wide"
 TODAY = ", refit"
 # What atomprint does by default: with elements' properties, wider, for longer, on cells of up to 30
 # atoms; and what it did before.
-RECIPE_ARM = "ead+soap+properties+denoising, wide"
+NARROW_RECIPE = "ead+soap+properties+denoising"
+RECIPE_ARM = NARROW_RECIPE + ", wide"
 RECIPE = RECIPE_ARM + ", 15000 steps, up to 30 atoms" + TODAY
 BEFORE = DEFAULT + OTHER_WIDTH + ", 15000 steps, up to 30 atoms"
+# The same mixture on twice as many crystals, half of them made, for twice as long.
+LONGER_CORPUS = "real+generated+2000 frameworks+2000 layers"
+LONGER = f"{RECIPE_ARM}, 30000 steps, {LONGER_CORPUS}{TODAY}"
 RIVALS = [
     "denoising",
     "denoising of cells",

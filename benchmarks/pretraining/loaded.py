@@ -14,7 +14,7 @@ from sets import SETS
 SCRATCH = "scratch"
 HEADLINE, REFERENCE = 500, 1000
 VARIANT = re.compile(
-    r"^(.*?)((?:, \d+ steps)?(?:, \d+ crystals)?(?:, up to \d+ atoms)?"
+    r"^(.*?)((?:, \d+ steps)?(?:, real[+\w ]*)?(?:, \d+ crystals)?(?:, up to \d+ atoms)?"
     r"(?:, pre-training seed \d+)?(?:, adapted)?(?:, refit)?)$"
 )
 

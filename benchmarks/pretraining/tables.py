@@ -10,6 +10,8 @@ from arms import (
     DEFAULT,
     ITS_SET,
     LABELLED,
+    LONGER,
+    NARROW_RECIPE,
     OTHER_WIDTH,
     RECIPE,
     RIVALS,
@@ -174,7 +176,7 @@ def twins_of_protocols(study: Study) -> str:
 def budgets(study: Study) -> str:
     """The rivals' budget, a wider network, longer, and with elements' properties; either part."""
     rows = []
-    for arm in (DEFAULT, DEFAULT + OTHER_WIDTH, BEFORE, RECIPE):
+    for arm in (DEFAULT, DEFAULT + OTHER_WIDTH, BEFORE, RECIPE, LONGER):
         cost = study.arms.get(arm, {}).get("pretraining")
         cells = []
         for part in ("dev", "test"):
@@ -188,10 +190,13 @@ def budgets(study: Study) -> str:
     return table(head, rows) if rows else ""
 
 
-def ablation(study: Study) -> str:
-    """Arms on the development part by their mean gain; those with a set missing come last."""
+def ablation(study: Study, protocol: str = "") -> str:
+    """Arms on the development part by their mean gain; those with a set missing come last.
+
+    Of today's fine-tuning, or of the first (which has no mark); of one budget, that of the rivals.
+    """
     arms = {arm: study.ratios("dev", arm) for arm in study.dev if not arm.startswith(SCRATCH)}
-    arms = {arm: found for arm, found in arms.items() if found and base(arm) == arm}
+    arms = {arm: found for arm, found in arms.items() if found and base(arm) + protocol == arm}
     sets = [name for name in SETS if any(name in found for found in arms.values())]
     whole = {arm: g.mean_gain(f).value for arm, f in arms.items() if len(f) == len(sets)}
     order = sorted(arms, key=lambda arm: (-whole.get(arm, -9.0), arm))
@@ -200,9 +205,11 @@ def ablation(study: Study) -> str:
         cells = [spread(arms[arm][name]) if name in arms[arm] else DASH for name in sets]
         mean = percent(whole[arm]) if arm in whole else DASH
         cost = study.dev[arm].get("pretraining", {}).get("cpu_seconds")
-        mark = "**" if arm == DEFAULT else ""
+        mark = "**" if base(arm) == (NARROW_RECIPE if protocol else DEFAULT) else ""
         seconds = DASH if cost is None else f"{cost:,.0f}"
-        rows.append([f"{mark}`{arm}`{mark}", *cells, f"{mark}{mean}{mark}", seconds])
+        rows.append(
+            [f"{mark}`{arm.removesuffix(protocol)}`{mark}", *cells, f"{mark}{mean}{mark}", seconds]
+        )
     return table(["arm", *sets, "mean", "pre-training, CPU s"], rows) if rows else ""
 
 

@@ -283,6 +283,7 @@ def test_names_of_variants(script):
     assert base("ead+masking, 1000 crystals") == "ead+masking"
     assert base("ead, 64 components") == "ead, 64 components"
     assert base("ead, wide, 15000 steps, up to 30 atoms") == "ead, wide"
+    assert base("ead, wide, 30000 steps, real+made+20 layers, refit") == "ead, wide"
     assert base("ead, 9 steps, up to 30 atoms, pre-training seed 1, refit") == "ead"
     assert sys.modules["loaded"].twin("ead, wide, 15000 steps, up to 30 atoms") == "scratch, wide"
 
