@@ -198,9 +198,27 @@ def recipe_table(study: Study) -> str:
     return of_study.table(head, [*rows, ["**geometric mean**", *[""] * 4, f"**{mean}**"]])
 
 
+def labels_words(study: Study) -> str:
+    """How many labels pre-training saves; nothing where that was not measured."""
+    shares = of_study.share_needed(study, RECIPE)
+    if not shares:
+        return ""
+    values = sorted(shares.values())
+    least, middle, most = (
+        f"{100 * share:.0f} %" if math.isfinite(share) else "more than were tried"
+        for share in (values[0], statistics.median_high(values), values[-1])
+    )
+    return (
+        "The error that the network from scratch has with 1,000 labels (or all, where a set has "
+        f"fewer) takes the pre-trained one {middle} of them in the median of {len(shares)} sets "
+        f"({least} to {most})."
+    )
+
+
 def with_table(readme: str) -> str:
-    """Return the README with the main table between its marks."""
-    table = recipe_table(Study.read(RESULTS))
+    """Return the README with the main table and what it means in labels between its marks."""
+    study = Study.read(RESULTS)
+    table = "\n\n".join(part for part in (recipe_table(study), labels_words(study)) if part)
     if not table or BEGIN not in readme:
         return readme
     before, _, rest = readme.partition(BEGIN)

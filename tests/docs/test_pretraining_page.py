@@ -187,6 +187,20 @@ def test_errors_beside_a_gain_are_of_the_seeds_that_both_have(script, tmp_path):
     assert row(table, "band gap")[1:] == ["500", "1", "0.8", "0.4", "50.0 %"]
 
 
+def test_labels_saved_in_words(script, tmp_path):
+    """A quarter of the labels, half of them, and a set on which none of those tried is enough."""
+    sets = ("band gap", "phonon peak", "carbon energy")
+    own = {("band gap", 250, 0): 0.4, ("band gap", 500, 0): 0.2}
+    own |= {("phonon peak", 250, 0): 0.8, ("phonon peak", 500, 0): 0.4}
+    own |= {("carbon energy", 250, 0): 0.8, ("carbon energy", 500, 0): 0.6}
+    twin = arm("scratch, wide, refit", {(name, 1000, 0): 0.4 for name in sets})
+    write(tmp_path, [twin, arm(script.costs.RECIPE, own)])
+    words = loaded(SCRIPT.with_name("generate_results_page.py")).labels_words
+    text = words(script.Study.read(tmp_path))
+    assert "50 % of them in the median of 3 sets (25 % to more than were tried)" in text
+    assert words(script.Study()) == ""
+
+
 def test_dft_labels_of_the_corpus_are_a_lower_bound_beside_the_dearer_run(script, tmp_path):
     cheap, dear = (arm(script.costs.RECIPE, halves(0.5), 1000, part=p) for p in ("test", "dev"))
     dear["pretraining"]["cpu_seconds"] = 500.0
