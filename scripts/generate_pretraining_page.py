@@ -183,21 +183,30 @@ def screened(study: Study) -> list[str]:
     ]
 
 
+DISTILLED = {
+    "distilled": "`distilled`: a random projection of fine SOAP and EAD is matched at every layer "
+    "(cosine and smooth L1)",
+    "distilled components": "`distilled components`: the same of their principal components",
+    "distilled relations": "`distilled relations`: cosine, and the geometry of the batch",
+    "self-distilled": "`self-distilled`: 15 % of the elements are hidden from the network and not "
+    "from its running mean, whose features it matches",
+}
+
+
 def again(study: Study) -> list[str]:
     """What single members add, with today's fine-tuning."""
     found = tables.ablation(study, TODAY)
     if not found:
         return []
     arms = [arm for arm in study.dev if base(arm) + TODAY == arm and study.ratios("dev", arm)]
+    kinds = [f"{words}." for name, words in DISTILLED.items() if any(name in arm for arm in arms)]
     return [
         "**The same with today's fine-tuning**, and with what came later: elements' properties "
-        "among the targets, and distillation. `distilled`: a random projection of fine SOAP and "
-        "EAD is matched at every layer (cosine and smooth L1); `distilled components`: of their "
-        "principal components; `distilled relations`: also the geometry of the batch; "
-        "`self-distilled`: 15 % of the elements are hidden from the network and not from its "
-        f"running mean. Networks of 64 channels, 5,000 steps, {seeds_of(study, 'dev', arms)}; in "
-        "bold the mixture of today's default. What holds above holds here: two runs of one recipe "
-        "are several points apart in one set, and one or two in the mean of seven.",
+        "among the targets, and distillation. "
+        + "".join(f"{one} " for one in kinds)
+        + f"Networks of 64 channels, 5,000 steps, {seeds_of(study, 'dev', arms)}; in bold the "
+        "mixture of today's default. What holds above holds here: two runs of one recipe are "
+        "several points apart in one set, and one or two in the mean of seven.",
         found,
     ]
 
