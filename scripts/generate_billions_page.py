@@ -48,6 +48,11 @@ def measured() -> dict[str, float]:
         "targets": CRYSTALS_A_STEP / arm["ms_targets"]["median"] * 1e3,
         "share": arm["share"]["median"],
         "features": float(sum(s.build().n_features for s in default_fingerprints())),
+        "two": next(
+            row["efficiency"]
+            for row in load("scaling-cpu")["rows"]
+            if (row["processes"], row["strategy"], row["kind"]) == (2, "ddp", "weak")
+        ),
     }
 
 
@@ -103,12 +108,17 @@ def page() -> str:
                 "pretraining/target_cost",
             ),
             ("features an atom of the default targets", f"{m['features']:.0f}", "the code"),
+            (
+                "two processes on two cores, 32 crystals each",
+                f"{100 * m['two']:.0f} % of twice one",
+                "scaling-cpu",
+            ),
         ],
         "assumed": [
             (
                 "a GPU trains as fast as",
                 f"{GPU_IN_CORES} cores",
-                "no GPU was at hand; measure yours (crystals a second in the log) and scale",
+                "no GPU was at hand; measure yours (crystals/s in the log) and scale",
             ),
             ("a core-hour", f"${DOLLARS_CORE_HOUR}", "list prices of large clouds, on demand"),
             ("a GPU-hour", f"${DOLLARS_GPU_HOUR}", "list prices of an H100, on demand"),
@@ -175,7 +185,9 @@ def page() -> str:
         "- **Time**: with eight GPUs a pass takes "
         f"{number(gpu_hours / 8)} hours under the assumption above; a checkpoint every 500 steps "
         "loses seconds, and [several machines](several-machines.md) go on with as many processes "
-        "as there are. Scaling over GPUs was not measured.",
+        "as there are. Scaling over GPUs was not measured (`benchmarks/scaling.py` does it where "
+        "there are some); two processes that share one processor reach "
+        f"{100 * m['two']:.0f} % of twice the speed of one.",
     ]
     return "\n".join(lines) + "\n"
 
