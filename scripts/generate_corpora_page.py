@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks" / "pretraining"))
 import gains as g
-from arms import RECIPE
+from arms import LONGER, LONGER_CORPUS, RECIPE
 from generate_results_page import measured as earlier
 from loaded import Study, twin
 from sets import SETS
@@ -63,6 +63,7 @@ def corpora(part: str = "test") -> list[Corpus]:
         cost = real["pretraining"]
         ratios = g.log_ratios(study.errors(part, RECIPE), scratch, numbers(scratch))
         found.append(Corpus(REAL, cost["n_crystals"], cost["n_steps"], None, ratios, {}))
+    longer = getattr(study, part).get(LONGER)
     for path in sorted((RESULTS / "corpora" / part).glob("*.json")):
         one = json.loads(path.read_text(encoding="utf-8"))
         errors = {(r["set"], r["n_labels"], r["seed"]): r["mae"] for r in one["results"]}
@@ -79,6 +80,10 @@ def corpora(part: str = "test") -> list[Corpus]:
                 {r["set"]: r["n_alike"] / r["n_test"] for r in one["results"]},
             )
         )
+    if longer:
+        cost = longer["pretraining"]
+        ratios = g.log_ratios(study.errors(part, LONGER), scratch, numbers(scratch))
+        found.append(Corpus(LONGER_CORPUS, cost["n_crystals"], cost["n_steps"], None, ratios, {}))
     return found
 
 
@@ -210,6 +215,14 @@ def page() -> str:
             "points (goal: never hurt)."
         )
     verdicts += [line for one in found if (line := mended(one, found[0]))]
+    if LONGER_CORPUS in ours:
+        verdicts.append(
+            f"- **All of it together**, `{LONGER_CORPUS}` for twice as many steps (without "
+            "crystals that are like one of any labelled set), was compared with the default on the "
+            "development part of seven sets: [no difference](decisions.md#twice-as-long-on-twice-"
+            "as-many-crystals-no-better). On the test part it was run on the two sets that have no "
+            "development part."
+        )
     for one in found:
         if one.main and any(one.alike.values()) and "+" not in one.name:
             shares = ", ".join(f"{percent(one.alike[name])} ({name})" for name in MAIN)
