@@ -176,8 +176,9 @@ def screened(study: Study) -> list[str]:
         "**Choices were made here**, so that the best of these numbers are too good, and with few "
         "sets and seeds rows that lie within a few points of each other are not told apart: "
         "nothing on this table is a result. Rows are sorted by the mean gain (geometric mean over "
-        "the sets); arms that lack a set have no mean and come last. What the names stand for is "
-        "in `benchmarks/pretraining/arms.py`; the default is in bold.",
+        "the sets); arms that lack a set have no mean and come last, sorted by the mean of those "
+        "sets that all have. What the names stand for is in `benchmarks/pretraining/arms.py`; the "
+        "default is in bold.",
         found,
         *again(study),
     ]

@@ -194,23 +194,35 @@ def ablation(study: Study, protocol: str = "") -> str:
     """Arms on the development part by their mean gain; those with a set missing come last.
 
     Of today's fine-tuning, or of the first (which has no mark); of one budget, that of the rivals.
+    Where some lack a set there is also a mean over the sets that all have.
     """
     arms = {arm: study.ratios("dev", arm) for arm in study.dev if not arm.startswith(SCRATCH)}
     arms = {arm: found for arm, found in arms.items() if found and base(arm) + protocol == arm}
+    if not arms:
+        return ""
     sets = [name for name in SETS if any(name in found for found in arms.values())]
     whole = {arm: g.mean_gain(f).value for arm, f in arms.items() if len(f) == len(sets)}
-    order = sorted(arms, key=lambda arm: (-whole.get(arm, -9.0), arm))
+    shared = [name for name in sets if all(name in found for found in arms.values())]
+    if not 1 < len(shared) < len(sets):  # a mean of one is none
+        shared = []
+    part = {arm: g.mean_gain({n: f[n] for n in shared}).value for arm, f in arms.items() if shared}
+    order = sorted(arms, key=lambda arm: (-whole.get(arm, -9.0), -part.get(arm, -9.0), arm))
     rows = []
     for arm in order:
-        cells = [spread(arms[arm][name]) if name in arms[arm] else DASH for name in sets]
-        mean = percent(whole[arm]) if arm in whole else DASH
-        cost = study.dev[arm].get("pretraining", {}).get("cpu_seconds")
         mark = "**" if base(arm) == (NARROW_RECIPE if protocol else DEFAULT) else ""
-        seconds = DASH if cost is None else f"{cost:,.0f}"
-        rows.append(
-            [f"{mark}`{arm.removesuffix(protocol)}`{mark}", *cells, f"{mark}{mean}{mark}", seconds]
-        )
-    return table(["arm", *sets, "mean", "pre-training, CPU s"], rows) if rows else ""
+        means = [percent(whole[arm]) if arm in whole else DASH]
+        if shared:
+            means.append(percent(part[arm]))
+        cost = study.dev[arm].get("pretraining", {}).get("cpu_seconds")
+        cells = [
+            f"{mark}`{arm.removesuffix(protocol)}`{mark}",
+            *(spread(arms[arm][name]) if name in arms[arm] else DASH for name in sets),
+            *(f"{mark}{mean}{mark}" for mean in means),
+            DASH if cost is None else f"{cost:,.0f}",
+        ]
+        rows.append(cells)
+    of_shared = [f"mean of {len(shared)}"] if shared else []
+    return table(["arm", *sets, "mean", *of_shared, "pre-training, CPU s"], rows)
 
 
 def labels_words(value: float, curve: g.Curve) -> str:

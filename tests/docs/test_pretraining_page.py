@@ -135,6 +135,17 @@ def test_recipes_are_sorted_and_those_with_a_set_missing_come_last(script, whole
     assert row(lines[2], "`rdf`")[-3:] == ["–", "–", "250"]
 
 
+def test_recipes_with_a_set_missing_are_sorted_by_what_all_have(script, tmp_path):
+    two, three = ("band gap", "phonon peak"), ("band gap", "phonon peak", "carbon energy")
+    files = [("scratch", halves(1.0, three)), ("gmp", halves(0.6, three))]
+    files += [("adf", halves(0.4, two)), ("rdf", halves(0.2, two)), ("ead", halves(0.8, three))]
+    write(tmp_path, [arm(*one, part="dev") for one in files])
+    lines = script.tables.ablation(script.Study.read(tmp_path)).splitlines()
+    assert row(lines[0], "arm")[-3:-1] == ["mean", "mean of 2"]
+    found = [row(line, "`")[-3:-1] for line in lines[2:]]
+    assert found == [["40.0 %", "40.0 %"], ["20.0 %", "20.0 %"], ["–", "80.0 %"], ["–", "60.0 %"]]
+
+
 def test_labels_saved(script, whole):
     # The default halves 800 / n: it needs half the labels, and 500 are worth 1,000.
     found = row(script.tables.labels_saved(whole), "band gap (eV)")
