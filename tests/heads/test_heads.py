@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from atomprint.heads.head import Head
+from atomprint.heads.head import Head, max_over_crystals
 from atomprint.heads.metrics import metric, metric_name, roc_auc
 from atomprint.heads.standardize import Standardizer
 from atomprint.heads.target import Target
@@ -55,3 +55,30 @@ def test_metrics_skip_missing_labels():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1]])
     assert metric(three, probabilities, np.array([[0.0], [1.0], [nan]])) == 0.5
     assert [metric_name(t) for t in (regression, three)] == ["MAE", "error rate"]
+
+
+def test_rounding_does_not_choose_among_atoms_that_are_alike():
+    """The maximum is exact; its gradient is shared by values that differ by rounding alone."""
+    four = Crystal.make(
+        "four",
+        [29] * 4,
+        np.eye(3) * 3.6,
+        frac=[[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]],
+    )
+    two = Crystal.make("two", [55, 17], np.eye(3) * 4.1, frac=[[0, 0, 0], [0.5, 0.5, 0.5]])
+    graph = GraphBatch.from_crystals([four, two], 3.0, torch.float32)
+    # Four atoms of one crystal, two of the other; columns: alike, all equal, apart.
+    values = torch.tensor([
+        [1.0, 2.0, 0.0], [1.0 + 1e-7, 2.0, 0.5], [1.0, 2.0, 3.0], [0.2, 2.0, 1.0],
+        [-4.0, 0.0, 1.0], [-4.0000005, 0.0, 1.001],
+    ], dtype=torch.float32, requires_grad=True)  # fmt: skip
+    found = max_over_crystals(values, graph)
+    assert torch.equal(found[0], values[:4].amax(0))
+    assert torch.equal(found[1], values[4:].amax(0))
+    found.sum().backward()
+    third = 1 / 3
+    wanted = [
+        [third, 0.25, 0], [third, 0.25, 0], [third, 0.25, 1], [0, 0.25, 0],
+        [0.5, 0.5, 0], [0.5, 0.5, 1],
+    ]  # fmt: skip
+    torch.testing.assert_close(values.grad, torch.tensor(wanted))

@@ -10,11 +10,35 @@ from atomprint.structures.graph import GraphBatch, sum_by_index
 
 Pooling = Literal["mean", "mean+max", "attention"]
 
+_ROUNDING = 64
+"""Rounding errors by which values of atoms that are alike may differ, relative."""
+_MOST = 0.01
+"""The same at most, for half precision, where so many would be half of the value."""
+
 
 def mean_over_crystals(values: Tensor, graph: GraphBatch) -> Tensor:
     """Mean of atomic rows over each crystal, ``(n_crystals, ...)``."""
     total = sum_by_index(values, graph.crystal_index, graph.n_crystals)
     return total / graph.n_atoms_per_crystal.to(values.dtype)[:, None]
+
+
+def max_over_crystals(values: Tensor, graph: GraphBatch) -> Tensor:
+    """Maximum of atomic rows over each crystal, ``(n_crystals, n)``, column by column.
+
+    Atoms that are alike have the same values but for rounding, which must not choose one of them:
+    the gradient is shared by all within some rounding errors of the maximum. The sums over weights
+    are the same either way; norms of gradients by features, by which objectives are balanced, are
+    not.
+    """
+    fixed = values.detach()
+    index = graph.crystal_index[:, None].expand_as(values)
+    largest = fixed.new_full((graph.n_crystals, values.shape[1]), -torch.inf)
+    largest = largest.scatter_reduce(0, index, fixed, "amax")
+    least = largest - min(_ROUNDING * torch.finfo(values.dtype).eps, _MOST) * (1 + largest.abs())
+    alike = (fixed >= least[graph.crystal_index]).to(values.dtype)
+    shares = alike / sum_by_index(alike, graph.crystal_index, graph.n_crystals)[graph.crystal_index]
+    mean = sum_by_index(values * shares, graph.crystal_index, graph.n_crystals)
+    return largest + (mean - mean.detach())
 
 
 class Head(nn.Module):
@@ -66,6 +90,4 @@ class Head(nn.Module):
         mean = mean_over_crystals(hidden, graph)
         if self.pooling == "mean":
             return mean
-        index = graph.crystal_index[:, None].expand_as(hidden)
-        largest = hidden.new_full(mean.shape, -torch.inf).scatter_reduce(0, index, hidden, "amax")
-        return torch.cat([mean, largest], 1)
+        return torch.cat([mean, max_over_crystals(hidden, graph)], 1)
