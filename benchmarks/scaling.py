@@ -1,19 +1,20 @@
 """How fast pre-training is on one process and on several, and what dividing it costs.
 
-    python benchmarks/scaling.py --data CORPUS [--processes 1 2] [--strategies ddp fsdp]
+    python benchmarks/scaling.py --data CORPUS [--processes 2] [--strategies ddp fsdp]
         [--device cuda] [--turns 3] [--steps 100]
 
 The default recipe, by the command that users have (``atomprint pretrain --devices N``), one thread
-a process. Two questions, asked in turns with each other:
+a process. Three cases, in turns with each other:
 
 - *strong*: one batch of 32 crystals divided among all processes. Ideal: N times as fast.
 - *weak*: 32 crystals a process. Ideal: N times as many crystals a second.
+- *apart*: N runs of one process each that know nothing of each other. What these lose is the
+  machine's, not the dividing's.
 
 Speeds are those that a run logs (crystals a second of all processes, steps alone); of a run the
 median over its log, without the first third, in which kernels are made; of all turns the median,
-and the least and the most. On processors a second process also takes memory bandwidth and, on
-shared machines, other people's time: efficiency there is a lower bound. ``--device cuda`` asks for
-GPUs, one a process. Writes ``benchmarks/results/scaling-DEVICE.json``.
+and the least and the most. ``--device cuda`` asks for GPUs, one a process; runs apart are of
+processors alone. Writes ``benchmarks/results/scaling-DEVICE.json``.
 """
 
 import argparse
@@ -41,49 +42,59 @@ def logged(run: Path) -> float:
     return statistics.median(speeds[len(speeds) // 3 :])
 
 
-def measure(given: argparse.Namespace, processes: int, strategy: str, batch: int) -> float:
-    """Pre-train once."""
+def measure(given: argparse.Namespace, processes: int, strategy: str, kind: str) -> float:
+    """Crystals a second of all processes of a case."""
+    n_runs = processes if kind == "apart" else 1
+    batch = BATCH * (processes if kind == "weak" else 1)
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        command = [
-            str(Path(sys.executable).parent / "atomprint"), "pretrain", "--data", str(given.data),
-            "--out", str(run), "--device", given.device, "--devices", str(processes),
-            f"loop.strategy={strategy}", f"loop.n_steps={given.steps}", "loop.log_every=5",
-            f"loop.batch.max_crystals={batch}", f"loop.batch.max_atoms={batch * 125}",
-            f"loop.batch.max_edges={batch * 12_500}", f"loop.evaluate_every={given.steps}",
-            f"loop.checkpoint_every={given.steps}",
+        runs = [Path(folder) / f"run-{k}" for k in range(n_runs)]
+        started = [
+            subprocess.Popen(
+                [
+                    str(Path(sys.executable).parent / "atomprint"), "pretrain",
+                    "--data", str(given.data), "--out", str(run), "--device", given.device,
+                    "--devices", str(processes // n_runs), f"loop.strategy={strategy}",
+                    f"loop.n_steps={given.steps}", "loop.log_every=5",
+                    f"loop.batch.max_crystals={batch}", f"loop.batch.max_atoms={batch * 125}",
+                    f"loop.batch.max_edges={batch * 12_500}",
+                    f"loop.evaluate_every={given.steps}", f"loop.checkpoint_every={given.steps}",
+                ],
+                stdout=subprocess.DEVNULL,
+                env=os.environ | threads,
+            )
+            for run in runs
         ]  # fmt: skip
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-        subprocess.run(command, check=True, capture_output=True, env=os.environ | threads)
-        return logged(run)
+        statuses = [one.wait() for one in started]
+        if any(statuses):
+            raise SystemExit("a run failed: see what it said above")
+        return sum(logged(run) for run in runs)
 
 
 def main() -> None:
     """Measure all cases in turns."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--processes", type=int, nargs="+", default=[2], help="beside one")
     parser.add_argument("--strategies", nargs="+", default=["ddp", "fsdp"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100)
     given = parser.parse_args()
-    cases = [
-        (processes, strategy, kind)
-        for processes in given.processes
-        for strategy in given.strategies
-        for kind in ("strong", "weak")
-        # One process has nothing to divide.
-        if processes > 1 or (strategy == "ddp" and kind == "strong")
-    ]
+    kinds = [(strategy, kind) for strategy in given.strategies for kind in ("strong", "weak")]
+    if given.device == "cpu":
+        kinds.append(("ddp", "apart"))
+    several = sorted({n for n in given.processes if n > 1})
+    # One process has nothing to divide: it is what others are compared with.
+    one = (1, "ddp", "strong")
+    cases = [one, *((n, *kind) for n in several for kind in kinds)]
     found: dict[tuple[int, str, str], list[float]] = {case: [] for case in cases}
     for turn in range(given.turns):
         for processes, strategy, kind in cases:
-            batch = BATCH * (processes if kind == "weak" else 1)
-            speed = measure(given, processes, strategy, batch)
+            speed = measure(given, processes, strategy, kind)
             found[processes, strategy, kind].append(speed)
             print(turn, processes, strategy, kind, round(speed), flush=True)
-    alone = statistics.median(found[given.processes[0], "ddp", "strong"]) / given.processes[0]
+    alone = statistics.median(found[one])
     rows: list[dict[str, Any]] = []
     for (processes, strategy, kind), speeds in found.items():
         median = statistics.median(speeds)

@@ -63,7 +63,6 @@ def corpora(part: str = "test") -> list[Corpus]:
         cost = real["pretraining"]
         ratios = g.log_ratios(study.errors(part, RECIPE), scratch, numbers(scratch))
         found.append(Corpus(REAL, cost["n_crystals"], cost["n_steps"], None, ratios, {}))
-    longer = getattr(study, part).get(LONGER)
     for path in sorted((RESULTS / "corpora" / part).glob("*.json")):
         one = json.loads(path.read_text(encoding="utf-8"))
         errors = {(r["set"], r["n_labels"], r["seed"]): r["mae"] for r in one["results"]}
@@ -80,6 +79,7 @@ def corpora(part: str = "test") -> list[Corpus]:
                 {r["set"]: r["n_alike"] / r["n_test"] for r in one["results"]},
             )
         )
+    longer = getattr(study, part).get(LONGER)
     if longer:
         cost = longer["pretraining"]
         ratios = g.log_ratios(study.errors(part, LONGER), scratch, numbers(scratch))

@@ -200,11 +200,12 @@ def again(study: Study) -> list[str]:
     if not found:
         return []
     arms = [arm for arm in study.dev if base(arm) + TODAY == arm and study.ratios("dev", arm)]
-    kinds = [f"{words}." for name, words in DISTILLED.items() if any(name in arm for arm in arms)]
+    members = {member for arm in arms for member in base(arm).split("+")}
+    kinds = [f"{words}. " for name, words in DISTILLED.items() if name in members]
     return [
         "**The same with today's fine-tuning**, and with what came later: elements' properties "
         "among the targets, and distillation. "
-        + "".join(f"{one} " for one in kinds)
+        + "".join(kinds)
         + f"Networks of 64 channels, 5,000 steps, {seeds_of(study, 'dev', arms)}; in bold the "
         "mixture of today's default. What holds above holds here: two runs of one recipe are "
         "several points apart in one set, and one or two in the mean of seven.",

@@ -24,6 +24,8 @@ def line(row: dict[str, Any], device: str, batch: int) -> str:
     """One case."""
     speeds = row["crystals_per_second"]
     held = NAMES[row["strategy"]] if row["processes"] > 1 else "–"
+    if row["kind"] == "apart":
+        held = "a run of its own"
     whole = batch * (row["processes"] if row["kind"] == "weak" else 1)
     cells = [
         f"{row['processes']} ({device})",

@@ -21,7 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from arms import RECIPE_ARM
-from made import N_CRYSTALS, mixture
+from mixtures import N_CRYSTALS, mixture
 from sets import alike, load_set, parts
 from study import judge, keep, pretrained, slug
 

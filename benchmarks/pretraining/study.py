@@ -24,7 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from arms import ARMS, TODAY
-from made import mixture
+from mixtures import mixture
 from sets import SETS, load_corpus, load_set, parts
 
 from atomprint.evaluation.twin import split_labelled

@@ -1,5 +1,6 @@
 """One process and several end with the same weights; one that is lost, or a signal, ends all."""
 
+import csv
 import json
 import os
 import shutil
@@ -95,6 +96,20 @@ def test_two_processes_end_with_the_weights_of_one(runs, name):
     same(runs / "one" / name, runs / "two" / name)
     state = load_file(runs / "two" / name / STATE)
     assert any(key.startswith("averaged/") for key in state)
+
+
+def test_speeds_are_of_the_whole_batch(runs):
+    """Atoms by crystals of a second tell whose batches were counted, whatever the time."""
+
+    def atoms_per_crystal(how):
+        (log,) = (runs / how / "balanced").glob("logs/*/metrics.csv")
+        with log.open() as file:
+            rows = [row for row in csv.DictReader(file) if row["crystals/s"]]
+        return [float(row["atoms/s"]) / float(row["crystals/s"]) for row in rows]
+
+    one = atoms_per_crystal("one")
+    assert len(set(one)) > 1
+    assert atoms_per_crystal("two") == pytest.approx(one, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", shared_runs.SHARDED)
