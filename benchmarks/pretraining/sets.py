@@ -2,7 +2,9 @@
 
 Each set's crystals have one random order. The first ``n_dev`` of them are where recipes are
 compared (development), the next ``n_test`` are the test part, which no choice has seen. Labels to
-train and validate on are drawn, anew for each seed, from all crystals that are in neither.
+train and validate on are drawn, anew for each seed, from all crystals that are in neither. Sets too
+small for two parts are developed on by cross-validation among the crystals that labels are drawn
+from.
 """
 
 from collections import defaultdict
@@ -29,7 +31,7 @@ class Set:
     most
         Crystals used of it.
     n_dev, n_test
-        Sizes of the two parts.
+        Sizes of the two parts; without a development part it is a fold of the rest.
     max_atoms
         Larger cells are left out, to afford it.
     """
@@ -43,6 +45,9 @@ class Set:
     n_test: int = 700
     max_atoms: int = 60
 
+
+FOLDS = 5
+"""Of the cross-validation of sets without a development part."""
 
 SETS = {
     "formation energy": Set("mp", "formation_energy_per_atom", "eV/atom", most=3000, max_atoms=20),
@@ -77,13 +82,23 @@ def load_set(name: str, folder: Path) -> list[Crystal]:
     return [rows[i].with_labels({"y": v}) for i, v in zip(order, values, strict=True)]
 
 
-def parts(name: str, rows: list[Crystal], part: str) -> tuple[list[Crystal], list[Crystal]]:
-    """Crystals that labels are drawn from, and those that are judged on (``dev`` or ``test``)."""
+def parts(
+    name: str, rows: list[Crystal], part: str, seed: int = 0
+) -> tuple[list[Crystal], list[Crystal]]:
+    """Crystals that labels are drawn from, and those that are judged on (``dev`` or ``test``).
+
+    Where a set has no development part, that is one of :data:`FOLDS` folds of the crystals that are
+    not judged on in the test, at most as many as there; another one for each seed.
+    """
     one = SETS[name]
-    judged = rows[: one.n_dev] if part == "dev" else rows[one.n_dev : one.n_dev + one.n_test]
-    if not judged:
-        raise SystemExit(f"{name} has no {part} part")
-    return rows[one.n_dev + one.n_test :], judged
+    pool = rows[one.n_dev + one.n_test :]
+    if part == "test":
+        return pool, rows[one.n_dev : one.n_dev + one.n_test]
+    if one.n_dev:
+        return pool, rows[: one.n_dev]
+    judged = pool[seed % FOLDS :: FOLDS][: one.n_test]
+    ids = {crystal.id for crystal in judged}
+    return [crystal for crystal in pool if crystal.id not in ids], judged
 
 
 def reduced_formula(crystal: Crystal) -> tuple[tuple[int, int], ...]:

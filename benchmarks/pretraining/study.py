@@ -226,7 +226,7 @@ def main() -> None:
                 for n_labels in arguments.labels:
                     if name not in rows:
                         rows[name] = load_set(name, arguments.data)
-                    pool, judged = parts(name, rows[name], arguments.part)
+                    pool, judged = parts(name, rows[name], arguments.part, seed)
                     n = min(n_labels, len(pool))
                     if (name, n, seed) in finished:
                         continue
