@@ -32,6 +32,13 @@ COMPONENTS = DISTILLED | {"teacher": DISTILLED["teacher"] | {"projection": "pca"
 RELATIONAL = DISTILLED | {"loss": ["cosine", "relational"]}
 # What a running mean of the network makes of elements that are hidden from the network.
 SELF = {"kind": "distillation", "teacher": {"kind": "ema"}, "hidden": 0.15, "loss": "huber"}
+# What a potential makes of every atom that was trained on energies, forces, stresses and magnetic
+# moments by DFT: no rival without labels, but how far they could take one.
+CHGNET = {
+    "kind": "distillation",
+    "teacher": {"kind": "label", "name": "chgnet", "n_features": 64},
+    "loss": ["cosine", "huber"],
+}
 ENERGY = {"kind": "labels", "names": ["formation_energy_per_atom"]}
 
 
@@ -143,6 +150,13 @@ ARMS: dict[str, dict[str, Any]] = {
     ),
     "ead+soap+properties+denoising+self-distilled": run(
         regress(EAD, SOAP, PROPERTIES), DENOISING, SELF
+    ),
+    # A potential as the teacher, alone and beside the mixture (study.py --teacher).
+    "chgnet": run(CHGNET),
+    "ead+soap+properties+denoising+chgnet": run(regress(EAD, SOAP, PROPERTIES), DENOISING, CHGNET),
+    "chgnet, wide": run(CHGNET, model=WIDE),
+    "ead+soap+properties+denoising+chgnet, wide": run(
+        regress(EAD, SOAP, PROPERTIES), DENOISING, CHGNET, model=WIDE
     ),
     # Everything.
     "ead+masking+denoising": run(regress(EAD), MASKING, DENOISING),

@@ -32,6 +32,7 @@ from atomprint.heads.model import Model
 from atomprint.heads.shipped import sha256
 from atomprint.heads.target import Target
 from atomprint.structures.crystal import Crystal
+from atomprint.structures.reading import read_crystals
 from atomprint.training.adapt import AdaptSettings
 from atomprint.training.checkpoint import ModelInfo, load_model, save_model, write_json
 from atomprint.training.finetune import FinetuneSettings, finetune
@@ -47,6 +48,12 @@ RESULTS = Path(__file__).parents[1] / "results" / "pretraining"
 def slug(name: str) -> str:
     """A file's name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def with_labels(crystals: list[Crystal], file: Path) -> list[Crystal]:
+    """Crystals with the labels that a file has for their ids, and no others."""
+    labels = {crystal.id: crystal.labels for crystal in read_crystals(file).crystals}
+    return [crystal.with_labels(labels.get(crystal.id, {})) for crystal in crystals]
 
 
 def pretrained(
@@ -177,6 +184,9 @@ def main() -> None:
     parser.add_argument(
         "--corpus", help="a sum such as 'real+generated+2000 layers', cells of up to 30 atoms"
     )
+    parser.add_argument(
+        "--teacher", type=Path, help="a file of the corpus with a teacher's features as labels"
+    )
     parser.add_argument("--max-atoms", type=int, default=20, help="of a crystal of the corpus")
     parser.add_argument("--pretraining-seed", type=int, default=0)
     parser.add_argument(
@@ -239,6 +249,8 @@ def main() -> None:
                                 done["made"] = made
                             else:
                                 corpus = load_corpus(arguments.data, arguments.max_atoms)
+                            if arguments.teacher:
+                                corpus = with_labels(corpus, arguments.teacher)
                             if arguments.n_corpus:
                                 order = np.random.default_rng(99).permutation(len(corpus))
                                 corpus = [corpus[i] for i in order[: arguments.n_corpus]]
