@@ -62,6 +62,23 @@ class Candidate:
     group: int  # candidates of one group compete; the best is kept
 
 
+class _Pool:
+    """Prototypes to draw from, by how common they are."""
+
+    def __init__(self, prototypes: list[Prototype]) -> None:
+        self.prototypes = prototypes
+        self._weight = np.array(
+            [
+                p.popularity * (1.0 if p.ionic or not _LARGE & set(p.element) else 2.5)
+                for p in prototypes
+            ]
+        )
+
+    def draw(self, rng: np.random.Generator) -> Prototype:
+        """One of them."""
+        return self.prototypes[drawn(rng, self._weight)]
+
+
 class Decorator:
     """Draws candidates; knows what the corpus already holds, to steer towards the targets."""
 
@@ -74,20 +91,21 @@ class Decorator:
         n_trials: int,
     ) -> None:
         self.chemistry = chemistry
-        self.ionic = [p for p in prototypes if p.ionic]
-        self.metals = [
-            p
-            for p in prototypes
-            if not p.ionic and all(e in chemistry.index and e not in _NO_METAL for e in p.element)
-        ]
         self.rng = rng
         self.max_atoms = max_atoms
         self.n_trials = n_trials
         self.element_count = {k: np.zeros(len(chemistry.symbols)) for k in ("metal", "ionic")}
         self.class_count: Counter[str] = Counter()
-        self._popularity = {
-            p.name: p.popularity * (1.0 if p.ionic or not _LARGE & set(p.element) else 2.5)
+        ionic = [p for p in prototypes if p.ionic]
+        metals = [
+            p
             for p in prototypes
+            if not p.ionic and all(e in chemistry.index and e not in _NO_METAL for e in p.element)
+        ]
+        self._ions = _Pool(ionic)
+        self._ordered_ions = _Pool([p for p in ionic if 2 * p.n_atoms <= min(max_atoms, 32)])
+        self._metals = {
+            n: _Pool([p for p in metals if len(set(p.element)) == n]) for n in range(1, 5)
         }
         self._species = {(s.symbol, s.charge): k for k, s in enumerate(chemistry.species)}
         self._replacing: dict[tuple[str, int], Floats] = {}
@@ -119,10 +137,6 @@ class Decorator:
         return self._ionic(route)
 
     # -- prototypes ---------------------------------------------------------------------------
-
-    def _choose(self, pool: list[Prototype]) -> Prototype:
-        weight = np.array([self._popularity[p.name] for p in pool])
-        return pool[drawn(self.rng, weight)]
 
     def _groups(self, prototype: Prototype, split: float) -> Ints:
         """Kind of every orbit: orbits of one element share a kind, now and then they part."""
@@ -166,12 +180,10 @@ class Decorator:
 
     def _ionic(self, route: str) -> list[Candidate]:
         chem, rng = self.chemistry, self.rng
-        pool = self.ionic
-        if route == "ordered":
-            pool = [p for p in pool if 2 * p.n_atoms <= min(self.max_atoms, 32)]
-        if not pool:
+        pool = self._ordered_ions if route == "ordered" else self._ions
+        if not pool.prototypes:
             return []
-        prototype = self._choose(pool)
+        prototype = pool.draw(rng)
         kinds = self._groups(prototype, 0.15 if route != "ordered" else 0.05)
         cell, frac, orbit = prototype.cell, prototype.frac, prototype.orbit
         if route == "ordered":
@@ -323,10 +335,10 @@ class Decorator:
     def _intermetallic(self) -> list[Candidate]:
         chem, rng = self.chemistry, self.rng
         n_kinds = int(rng.choice([1, 2, 3, 4], p=[0.02, 0.4, 0.56, 0.02]))
-        pool = [p for p in self.metals if len(set(p.element)) == n_kinds]
-        if not pool:
+        pool = self._metals[n_kinds]
+        if not pool.prototypes:
             return []
-        prototype = self._choose(pool)
+        prototype = pool.draw(rng)
         kinds = self._groups(prototype, 0.12 if len(set(prototype.element)) > 1 else 0.0)
         want = self.appetite("metal") ** 1.5 * chem.share["metal"] ** 0.5
         chosen: list[int] = []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import groupby
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,24 @@ from atomprint.ground.errors import UsageError
 
 from .chemistry import CLASS_SHARE, Chemistry, chemical_class, load_chemistry
 from .decoration import Candidate, Decorator
-from .descent import BOND_VALENCE_B, bond_length_parameter
 from .draws import drawn
 from .prototype_cache import load_prototypes
 from .relaxation import (
+    Bonds,
     Draft,
     Ints,
     bond_valence_sums,
+    bonds_of,
     periodic_pairs,
     relax,
 )
 
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 5
 """Goes up when the same settings give other crystals. 2: compiled relaxation, whose sums are
 rounded otherwise; a few candidates in a thousand pass or fail differently. 3: small cells, and
 routes alone, where runs went on for ever or nearly so; with default settings as 2. 4: metals
-whose atoms are more than 5 Å apart, which were always rejected. The embedded file is of 1."""
+whose atoms are more than 5 Å apart, which were always rejected. 5: routes alone, whose crystals of
+full classes are no longer relaxed first; with default settings as 4. The embedded file is of 1."""
 LICENCE = (
     "The crystals are made by atomprint and carry its licence. Sources: AFLOW prototypes, "
     "substitution probabilities and element tables by way of pymatgen (MIT); ICSD "
@@ -152,8 +155,8 @@ def generate(
     progress : callable, optional
         Called with the number of crystals yielded so far.
     rejected : Counter, optional
-        Counts the relaxed candidates that were thrown away, by reason; of the throws of a search
-        that compete the lot counts as one.
+        Counts the candidates that were thrown away, by reason; of the throws of a search that
+        compete the lot counts as one.
 
     Raises
     ------
@@ -186,21 +189,24 @@ def generate(
     while n_yielded < settings.n_crystals:
         n_before = n_yielded
         candidates = _draw_batch(decorator, settings, routes, dry)
-        relaxed = _relax_batch(candidates, settings, chemistry)
-        n_drawn = len({candidate.group for candidate in candidates})
-        used = 0
-        for candidate, draft in relaxed:
+        for _, competing in groupby(candidates, key=lambda candidate: candidate.group):
             if n_yielded == settings.n_crystals:
                 break
-            used += 1
-            symbols = {chemistry.symbols[e] for e in candidate.element}
+            group = list(competing)
+            symbols = {chemistry.symbols[e] for e in group[0].element}
             kind = chemical_class(symbols)
             surplus = decorator.class_count[kind] - CLASS_SHARE[kind] * (n_yielded + 50)
             full = surplus > 0.01 * settings.n_crystals and n_yielded > 50
+            # Asked before they are relaxed, which takes the most time.
             if full and n_full < _FULL:
                 n_full += 1
                 rejected["too many of its class"] += 1
                 continue
+            best = _best(group, settings, chemistry)
+            if best is None:
+                rejected["implausible"] += 1
+                continue
+            candidate, draft = best
             if not _is_new(candidate, draft, chemistry, seen):
                 rejected["made before"] += 1
                 continue
@@ -212,8 +218,6 @@ def generate(
             yield _finish(n_yielded, candidate, draft, settings, chemistry, rng)
             if progress is not None:
                 progress(n_yielded)
-        # Of a last batch that is not used up, the same part of what was rejected counts.
-        rejected["implausible"] += round((n_drawn - len(relaxed)) * used / max(len(relaxed), 1))
         n_barren = 0 if n_yielded > n_before else n_barren + 1
         if n_barren == _BARREN:
             raise UsageError(
@@ -252,34 +256,31 @@ def _draw_batch(
     return candidates
 
 
-def _relax_batch(
-    candidates: list[Candidate], settings: GeneratorSettings, chemistry: Chemistry
-) -> list[tuple[Candidate, Draft]]:
-    """Relax, drop what is implausible, keep the best of each group."""
-    drafts = [c.draft for c in candidates]
-    thrown = [k for k, c in enumerate(candidates) if c.route == "search"]
-    if thrown and settings.n_steps:
-        rough = relax(
-            [drafts[k] for k in thrown], n_steps=settings.n_steps, repulsion=0.02, evenness=1.0
-        )
-        for k, draft in zip(thrown, rough, strict=True):
-            drafts[k] = draft
+def _best(
+    group: Sequence[Candidate], settings: GeneratorSettings, chemistry: Chemistry
+) -> tuple[Candidate, Draft] | None:
+    """Relax candidates of one composition; the best one, or None if none is plausible."""
+    drafts = [candidate.draft for candidate in group]
+    if group[0].route == "search" and settings.n_steps:
+        drafts = relax(drafts, n_steps=settings.n_steps, repulsion=0.02, evenness=1.0)
     relaxed = relax(
         drafts,
         n_steps=settings.n_steps,
         repulsion=settings.repulsion,
         evenness=settings.evenness,
     )
-    best: dict[int, tuple[float, Candidate, Draft]] = {}
-    for candidate, draft in zip(candidates, relaxed, strict=True):
-        score = _score(candidate, draft, settings, chemistry)
-        if score is None:
-            continue
-        if np.any(draft.charge != 0):
-            draft = replace(draft, cell=draft.cell * (1.0 + settings.expansion))
-        if candidate.group not in best or score < best[candidate.group][0]:
-            best[candidate.group] = (score, candidate, draft)
-    return [(c, d) for _, c, d in best.values()]
+    scores = [
+        _score(candidate, draft, settings, chemistry)
+        for candidate, draft in zip(group, relaxed, strict=True)
+    ]
+    plausible = [(score, k) for k, score in enumerate(scores) if score is not None]
+    if not plausible:
+        return None
+    _, k = min(plausible)
+    draft = relaxed[k]
+    if np.any(draft.charge != 0):
+        draft = replace(draft, cell=draft.cell * (1.0 + settings.expansion))
+    return group[k], draft
 
 
 def _score(
@@ -318,12 +319,12 @@ def score_contacts(
         return None
     if n_near.min() < 1:
         return None
-    sums = bond_valence_sums(draft)
-    mismatch = sums - np.abs(charge)
+    bonds = bonds_of(draft)
+    mismatch = bond_valence_sums(bonds, n_atoms) - np.abs(charge)
     instability = float(np.sqrt(np.mean(mismatch**2)))
     if instability > settings.max_instability:
         return None
-    misfit = _coordination_misfit(draft)
+    misfit = _coordination_misfit(draft, bonds)
     if misfit is None or misfit > settings.max_misfit:
         return None
     # crowded cations of high charge cost most (Pauling's third rule)
@@ -332,25 +333,19 @@ def score_contacts(
     return instability + misfit + 0.3 * crowd
 
 
-def _coordination_misfit(draft: Draft) -> float | None:
+def _coordination_misfit(draft: Draft, bonds: Bonds) -> float | None:
     """How far cations are from their usual coordination numbers (mean logarithm).
 
     None when a cation of strong bonds (P, S, Si, C, V(V) ...) is far from its own: these hardly
     ever change their coordination. The number of bonds of a cation is counted as
     ``(sum s)^2 / sum s^2``, which needs no cutoff.
     """
-    i, j, _, distance = periodic_pairs(draft.cell, draft.frac, 5.5)
-    bonded = draft.charge[i] * draft.charge[j] < 0
-    i, j, distance = i[bonded], j[bonded], distance[bonded]
-    r0 = bond_length_parameter(draft.bond_r[i], draft.bond_c[i], draft.bond_r[j], draft.bond_c[j])
-    s = np.exp((r0 - distance) / BOND_VALENCE_B)
     n = len(draft.frac)
-    total = np.bincount(i, s, n) + np.bincount(j, s, n)
-    square = np.bincount(i, s**2, n) + np.bincount(j, s**2, n)
+    total, square = bonds.sums(bonds.valence, n), bonds.sums(bonds.valence**2, n)
     cation = draft.charge > 0
-    bonds = total[cation] ** 2 / square[cation]
+    found = total[cation] ** 2 / square[cation]
     usual = draft.charge[cation] / draft.strength[cation]
-    misfit = np.abs(np.log(bonds / usual))
+    misfit = np.abs(np.log(found / usual))
     strong = draft.strength[cation] > 0.85
     if np.any(misfit[strong] > 0.32):
         return None

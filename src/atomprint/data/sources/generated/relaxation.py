@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,15 +95,48 @@ def periodic_pairs(cell: Floats, frac: Floats, reach: float) -> tuple[Ints, Ints
     return found
 
 
-def bond_valence_sums(draft: Draft) -> Floats:
-    """Sum of bond valences of every atom (valence units)."""
+@dataclass(frozen=True)
+class Bonds:
+    """Bonds between unlike ions.
+
+    Attributes
+    ----------
+    first, second : (B,) arrays
+        Atoms.
+    distance : (B,) array
+        Å.
+    r0 : (B,) array
+        Length of a bond of valence 1, Å.
+    """
+
+    first: Ints
+    second: Ints
+    distance: Floats
+    r0: Floats
+
+    @cached_property
+    def valence(self) -> Floats:
+        """Valence of each, ``(B,)``."""
+        return np.asarray(np.exp((self.r0 - self.distance) / BOND_VALENCE_B))
+
+    def sums(self, values: Floats, n_atoms: int) -> Floats:
+        """Sum of values of bonds over each atom's, ``(n_atoms,)``."""
+        of_first = np.bincount(self.first, values, n_atoms)
+        return np.asarray(of_first + np.bincount(self.second, values, n_atoms))
+
+
+def bonds_of(draft: Draft) -> Bonds:
+    """All bonds of up to 5.5 Å."""
     i, j, _, distance = periodic_pairs(draft.cell, draft.frac, 5.5)
     bonded = draft.charge[i] * draft.charge[j] < 0
     i, j, distance = i[bonded], j[bonded], distance[bonded]
     r0 = bond_length_parameter(draft.bond_r[i], draft.bond_c[i], draft.bond_r[j], draft.bond_c[j])
-    s = np.exp((r0 - distance) / BOND_VALENCE_B) * (distance < r0 + BOND_REACH)
-    n = len(draft.frac)
-    return np.asarray(np.bincount(i, s, n) + np.bincount(j, s, n))
+    return Bonds(i, j, distance, r0)
+
+
+def bond_valence_sums(bonds: Bonds, n_atoms: int) -> Floats:
+    """Sum of bond valences of every atom (valence units), of bonds that act on it in `relax`."""
+    return bonds.sums(bonds.valence * (bonds.distance < bonds.r0 + BOND_REACH), n_atoms)
 
 
 def relax(
