@@ -195,5 +195,7 @@ TOLD = "scratch, wide, told of elements"
 TOLD_RECIPE = (
     "ead+soap+properties+denoising, wide, told of elements, 15000 steps, up to 30 atoms" + TODAY
 )
+# A potential as the teacher, at the default's budget.
+POTENTIAL = "chgnet, wide, 15000 steps, up to 30 atoms" + TODAY
 # The rival that needs quantum-mechanical labels, and the set whose label it is trained on.
 LABELLED, ITS_SET = "formation energies", "formation energy"

@@ -13,6 +13,7 @@ from arms import (
     LONGER,
     NARROW_RECIPE,
     OTHER_WIDTH,
+    POTENTIAL,
     RECIPE,
     RIVALS,
     TODAY,
@@ -119,6 +120,29 @@ def rivals(study: Study) -> str:
             rows.append(cells)
     head = ["rival", "sets", "sets × seeds", f"`{DEFAULT}` gains more by (points)", "so it is"]
     return table(head, rows) if rows else ""
+
+
+def potential(study: Study) -> str:
+    """The default beside distillation of a potential, over the (set, seed) that both have."""
+    if not study.errors("test", POTENTIAL):
+        return ""
+    own, other = g.common([study.ratios("test", arm) for arm in (RECIPE, POTENTIAL)])
+    numbers = study.numbers("test", HEADLINE)
+    rows = [
+        [title(name), f"{numbers[name]:,}", str(len(own[name])), spread(own[name]),
+         spread(other[name])]
+        for name in SETS if name in own
+    ]  # fmt: skip
+    means = (f"**{ranged(g.mean_gain(one))}**" for one in (own, other))
+    rows.append([f"**geometric mean of {len(own)}**", "", "", *means])
+    rest = [{k: v for k, v in one.items() if k != ITS_SET} for one in (own, other)]
+    if len(rest[0]) < len(own):
+        means = (f"**{ranged(g.mean_gain(one))}**" for one in rest)
+        rows.append([f"**without {ITS_SET}**", "", "", *means])
+        difference = g.ahead(*rest)
+        words = f"{ranged(difference, '')} points: {verdict(difference)}"
+        rows.append(["default gains more, without it", "", "", words, ""])
+    return table(["set", "labels", "seeds", "default", "CHGNet distilled"], rows)
 
 
 def told_of_elements(study: Study) -> str:
