@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks" / "pretraining"))
 import gains as g  # noqa: E402
 import tables as of_study  # noqa: E402
-from arms import RECIPE  # noqa: E402
+from arms import ITS_SET, RECIPE  # noqa: E402
 from loaded import HEADLINE, Study, twin  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -215,10 +215,27 @@ def labels_words(study: Study) -> str:
     )
 
 
+def potential_words(study: Study) -> str:
+    """What a teacher that was trained on DFT gives instead; nothing where it was not measured."""
+    both = of_study.beside_potential(study)
+    if not both:
+        return ""
+    ours, theirs = (of_study.percent(g.mean_gain(one).value) for one in both)
+    rest = [{k: v for k, v in one.items() if k != ITS_SET} for one in both]
+    without = [of_study.percent(g.mean_gain(one).value) for one in rest]
+    return (
+        "Taught by a potential that was trained on DFT (CHGNet's features of every atom) instead "
+        f"of fingerprints, the network gains {theirs} where those gain {ours} ({len(both[0])} "
+        f"sets); without {ITS_SET}, of which CHGNet knows the answers, {without[1]} and "
+        f"{without[0]}."
+    )
+
+
 def with_table(readme: str) -> str:
-    """Return the README with the main table and what it means in labels between its marks."""
+    """Return the README with the main table, and what stands below it, between its marks."""
     study = Study.read(RESULTS)
-    table = "\n\n".join(part for part in (recipe_table(study), labels_words(study)) if part)
+    parts = (recipe_table(study), labels_words(study), potential_words(study))
+    table = "\n\n".join(part for part in parts if part)
     if not table or BEGIN not in readme:
         return readme
     before, _, rest = readme.partition(BEGIN)

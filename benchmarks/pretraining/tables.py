@@ -122,27 +122,33 @@ def rivals(study: Study) -> str:
     return table(head, rows) if rows else ""
 
 
-def potential(study: Study) -> str:
-    """The default beside distillation of a potential, over the (set, seed) that both have."""
+def beside_potential(study: Study) -> list[g.LogRatios]:
+    """The default's and the potential's ratios, over the (set, seed) that both have."""
     if not study.errors("test", POTENTIAL):
+        return []
+    return g.common([study.ratios("test", arm) for arm in (RECIPE, POTENTIAL)])
+
+
+def potential(study: Study) -> str:
+    """The default beside distillation of a potential."""
+    both = beside_potential(study)
+    if not both:
         return ""
-    own, other = g.common([study.ratios("test", arm) for arm in (RECIPE, POTENTIAL)])
+    own, other = both
     numbers = study.numbers("test", HEADLINE)
     rows = [
         [title(name), f"{numbers[name]:,}", str(len(own[name])), spread(own[name]),
          spread(other[name])]
         for name in SETS if name in own
     ]  # fmt: skip
-    means = (f"**{ranged(g.mean_gain(one))}**" for one in (own, other))
-    rows.append([f"**geometric mean of {len(own)}**", "", "", *means])
-    rest = [{k: v for k, v in one.items() if k != ITS_SET} for one in (own, other)]
-    if len(rest[0]) < len(own):
-        means = (f"**{ranged(g.mean_gain(one))}**" for one in rest)
-        rows.append([f"**without {ITS_SET}**", "", "", *means])
-        difference = g.ahead(*rest)
-        words = f"{ranged(difference, '')} points: {verdict(difference)}"
-        rows.append(["default gains more, without it", "", "", words, ""])
-    return table(["set", "labels", "seeds", "default", "CHGNet distilled"], rows)
+    for words, left_out in (("geometric mean", ""), (f"without {ITS_SET}", ITS_SET)):
+        ours, theirs = ({k: v for k, v in one.items() if k != left_out} for one in both)
+        means = (f"**{ranged(g.mean_gain(one))}**" for one in (ours, theirs))
+        difference = g.ahead(ours, theirs)
+        ahead = f"{ranged(difference, '')}: {verdict(difference)}"
+        rows.append([f"**{words}**", "", "", *means, ahead])
+    head = ["set", "labels", "seeds", "default", "CHGNet distilled", "default gains more (points)"]
+    return table(head, [[*row, ""][: len(head)] for row in rows])
 
 
 def told_of_elements(study: Study) -> str:
