@@ -90,7 +90,7 @@ def potential(study: Study) -> list[str]:
         f"({cost['n_crystals']:,}, {cost['n_steps']:,}; one pre-training run). CHGNet was trained "
         "on energies, forces, stresses and magnetic moments of 1.6 million structures of the "
         "Materials Project (Deng et al. 2023, doi 10.1038/s42256-023-00716-3), among them its "
-        f"crystals that are judged on here: it has seen energies of {ITS_SET}'s. Gains at "
+        f"crystals that are judged on here: it has seen what {ITS_SET} asks for. Gains at "
         f"{HEADLINE} labels over the same twin, test part; the last rows have 95 % intervals.",
         found,
     ]

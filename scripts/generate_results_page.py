@@ -226,7 +226,7 @@ def potential_words(study: Study) -> str:
     return (
         "Taught by a potential that was trained on DFT (CHGNet's features of every atom) instead "
         f"of fingerprints, the network gains {theirs} where those gain {ours} ({len(both[0])} "
-        f"sets); without {ITS_SET}, of which CHGNet knows the answers, {without[1]} and "
+        f"sets); without {ITS_SET}, whose answers CHGNet has seen, {without[1]} and "
         f"{without[0]}."
     )
 
