@@ -207,6 +207,21 @@ def page() -> str:
             f"ones ({100 * each[0]:.0f} to {100 * each[-1]:.0f} over {len(each)} seeds; goal: "
             f"{100 * GOAL:.0f} %): {met}."
         )
+    others = {
+        one.name: share
+        for one in found
+        if "+" not in one.name and one.name not in (REAL, "generated")
+        and (share := kept(one, found[0])) is not None
+    }  # fmt: skip
+    if others:
+        shares = ", ".join(
+            f"`{name}` {100 * share:.0f} %"
+            for name, share in sorted(others.items(), key=lambda row: -row[1])
+        )
+        verdicts.append(
+            f"- **Other generators alone** keep of it: {shares}. Seeds of some are fewer, see the "
+            "table."
+        )
     if both and both.main:
         ahead = g.ahead(both.main, found[0].main)
         assert ahead is not None
