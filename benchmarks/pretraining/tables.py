@@ -151,33 +151,57 @@ def potential(study: Study) -> str:
     return table(head, [[*row, ""][: len(head)] for row in rows])
 
 
-def told_of_elements(study: Study) -> str:
-    """From scratch and pre-trained, each from random vectors of elements and from told ones."""
+Pair = tuple[str, str]
+
+
+def told_ratios(study: Study) -> dict[Pair, g.LogRatios]:
+    """Ratios of arms with random and with told vectors of elements, over what all of them have.
+
+    Empty where the test part lacks one of those that are always compared.
+    """
     plain, told = SCRATCH + OTHER_WIDTH + TODAY, TOLD + TODAY
-    arms = [arm for arm in (plain, told, RECIPE, TOLD_RECIPE) if study.errors("test", arm)]
-    errors = {arm: study.errors("test", arm) for arm in arms}
+    errors = {arm: study.errors("test", arm) for arm in (plain, told, RECIPE, TOLD_RECIPE)}
     numbers = study.numbers("test", HEADLINE)
     pairs = [(told, plain), (RECIPE, plain), (RECIPE, told)]
-    if TOLD_RECIPE in errors:
+    if not all(errors[arm] for pair in pairs for arm in pair):
+        return {}
+    if errors[TOLD_RECIPE]:
         pairs += [(TOLD_RECIPE, plain), (TOLD_RECIPE, told), (TOLD_RECIPE, RECIPE)]
-    if plain not in errors or told not in errors or RECIPE not in errors:
+    found = g.common(g.log_ratios(errors[one], errors[other], numbers) for one, other in pairs)
+    return dict(zip(pairs, found, strict=True))
+
+
+def told_of_elements(study: Study) -> str:
+    """From scratch and pre-trained, each from random vectors of elements and from told ones."""
+    ratios = told_ratios(study)
+    if not ratios:
         return ""
-    ratios = g.common(g.log_ratios(errors[one], errors[other], numbers) for one, other in pairs)
+    arms = list(dict.fromkeys(arm for one, other in ratios for arm in (other, one)))
+    errors = {arm: study.errors("test", arm) for arm in arms}
+    numbers = study.numbers("test", HEADLINE)
+    first = next(iter(ratios.values()))
     rows = []
-    for name in (name for name in SETS if name in ratios[0]):
-        seeds = ratios[0][name]
+    for name in (name for name in SETS if name in first):
+        seeds = first[name]
         means = (
             math.exp(statistics.mean(math.log(errors[arm][name, numbers[name], k]) for k in seeds))
             for arm in arms
         )
-        gained = (percent(-math.expm1(statistics.fmean(one[name].values()))) for one in ratios)
+        gained = (
+            percent(-math.expm1(statistics.fmean(one[name].values()))) for one in ratios.values()
+        )
         counts = (f"{numbers[name]:,}", str(len(seeds)))
         rows.append([title(name), *counts, *(f"{mean:.4g}" for mean in means), *gained])
-    means_of_all = (f"**{ranged(g.mean_gain(one))}**" for one in ratios)
+    means_of_all = (f"**{ranged(g.mean_gain(one))}**" for one in ratios.values())
     rows.append(["**geometric mean**", "", "", *("" for _ in arms), *means_of_all])
-    short = {plain: "scratch", told: "told", RECIPE: "default", TOLD_RECIPE: "told, then default"}
+    short = {
+        SCRATCH + OTHER_WIDTH + TODAY: "scratch",
+        TOLD + TODAY: "told",
+        RECIPE: "default",
+        TOLD_RECIPE: "told, then default",
+    }
     head = ["set", "labels", "seeds", *(short[arm] for arm in arms)]
-    return table([*head, *(f"{short[a]} over {short[b]}" for a, b in pairs)], rows)
+    return table([*head, *(f"{short[a]} over {short[b]}" for a, b in ratios)], rows)
 
 
 def twins_of_protocols(study: Study) -> str:
