@@ -130,8 +130,8 @@ def threads(case, data, n_parts):
     found = {"cores": sorted(os.sched_getaffinity(0)), "crystals_per_part": len(parts[0])}
     for dtype in DTYPES:
         programs = {"one": bind(ours, dtype, 1), "two": bind(ours, dtype, 2)}
-        for program in programs.values():
-            program(parts[0][:50])
+        for program in programs.values():  # as much memory as it will need, for the first time
+            program(parts[0])
         seconds = interleaved(programs, parts)
         found[dtype] = spread(ratios(seconds["one"]["wall"], seconds["two"]["wall"]))
     return found
