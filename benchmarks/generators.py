@@ -5,8 +5,8 @@
 Every source without an end is measured, and every route of `generated` by itself. Real sets (one
 crystal a row: ``numbers``, ``cell``, ``frac``) serve as a comparison; only aggregates of them are
 kept. Results go to ``benchmarks/results/generators.json``, which docs/generators.md is written
-from. An interrupted call goes on with ``--resume``. By themselves intermetallics
-soon are too many of their classes; the row of that route is of fewer crystals::
+from. An interrupted call goes on with ``--resume``. By themselves intermetallics soon are too many
+of their classes; the row of that route is of fewer crystals::
 
     python benchmarks/generators.py --data DIR --n-route 60 --only generated/intermetallic
     python benchmarks/generators.py --data DIR --n-route 240 --resume

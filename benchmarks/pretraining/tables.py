@@ -138,7 +138,7 @@ def potential(study: Study) -> str:
     numbers = study.numbers("test", HEADLINE)
     rows = [
         [title(name), f"{numbers[name]:,}", str(len(own[name])), spread(own[name]),
-         spread(other[name])]
+         spread(other[name]), ""]
         for name in SETS if name in own
     ]  # fmt: skip
     for words, left_out in (("geometric mean", ""), (f"without {ITS_SET}", ITS_SET)):
@@ -148,7 +148,7 @@ def potential(study: Study) -> str:
         ahead = f"{ranged(difference, '')}: {verdict(difference)}"
         rows.append([f"**{words}**", "", "", *means, ahead])
     head = ["set", "labels", "seeds", "default", "CHGNet distilled", "default gains more (points)"]
-    return table(head, [[*row, ""][: len(head)] for row in rows])
+    return table(head, rows)
 
 
 Pair = tuple[str, str]

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from atomprint.structures.crystal import Crystal
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "generate_pretraining_page.py"
@@ -144,6 +147,37 @@ def test_recipes_with_a_set_missing_are_sorted_by_what_all_have(script, tmp_path
     assert row(lines[0], "arm")[-3:-1] == ["mean", "mean of 2"]
     found = [row(line, "`")[-3:-1] for line in lines[2:]]
     assert found == [["40.0 %", "40.0 %"], ["20.0 %", "20.0 %"], ["–", "80.0 %"], ["–", "60.0 %"]]
+
+
+def test_a_potential_stands_beside_the_default_on_what_both_have(script, tmp_path):
+    sets = ("formation energy", "band gap", "phonon peak")
+    name = script.tables.RECIPE
+    files = [(script.twin(name), halves(1.0, sets)), (name, halves(0.6, sets))]
+    assert script.tables.potential(script.Study.read(tmp_path)) == ""
+    files.append((script.POTENTIAL, halves(0.8, sets[1:]) | halves(0.4, sets[:1])))
+    write(tmp_path, [arm(*one) for one in files])
+    found = script.tables.potential(script.Study.read(tmp_path))
+    assert row(found, "formation energy")[2:5] == [
+        "2",
+        "40.0 % (40.0 to 40.0)",
+        "60.0 % (60.0 to 60.0)",
+    ]
+    # 1 - (0.4 * 0.8 * 0.8) ** (1/3), and 1 - 0.8 without the set that it has seen.
+    assert row(found, "**geometric mean**")[3:5] == ["**40.0 %**", "**36.5 %**"]
+    assert row(found, "**without formation energy**")[3:5] == ["**40.0 %**", "**20.0 %**"]
+
+
+def test_folds_of_small_sets_hold_no_test_crystal(script):
+    sets = sys.modules["sets"]
+    rows = [Crystal.make(str(k), [14], np.eye(3) * 5, frac=[[0, 0, 0]]) for k in range(700)]
+    _, test = sets.parts("exfoliation energy", rows, "test")
+    folds = []
+    for seed in range(sets.FOLDS):
+        pool, judged = sets.parts("exfoliation energy", rows, "dev", seed)
+        folds += [crystal.id for crystal in judged]
+        ids = [crystal.id for crystal in (*test, *pool, *judged)]
+        assert sorted(ids) == sorted(crystal.id for crystal in rows)
+    assert sorted(folds) == sorted(crystal.id for crystal in rows[len(test) :])
 
 
 def test_labels_saved(script, whole):
