@@ -223,10 +223,11 @@ def potential_words(study: Study) -> str:
     ours, theirs = (of_study.percent(g.mean_gain(one).value) for one in both)
     rest = [{k: v for k, v in one.items() if k != ITS_SET} for one in both]
     without = [of_study.percent(g.mean_gain(one).value) for one in rest]
+    seeds = max(len(one) for one in both[0].values())
     return (
         "Taught by a potential that was trained on DFT (CHGNet's features of every atom) instead "
         f"of fingerprints, the network gains {theirs} where those gain {ours} ({len(both[0])} "
-        f"sets); without {ITS_SET}, whose answers CHGNet has seen, {without[1]} and "
+        f"sets, {seeds} seeds of labels, one pre-training run of the first); without {ITS_SET}, whose answers CHGNet has seen, {without[1]} and "
         f"{without[0]}."
     )
 
