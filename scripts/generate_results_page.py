@@ -227,7 +227,8 @@ def potential_words(study: Study) -> str:
     return (
         "Taught by a potential that was trained on DFT (CHGNet's features of every atom) instead "
         f"of fingerprints, the network gains {theirs} where those gain {ours} ({len(both[0])} "
-        f"sets, {seeds} seeds of labels, one pre-training run of the first); without {ITS_SET}, whose answers CHGNet has seen, {without[1]} and "
+        f"sets, {seeds} seeds of labels, one pre-training run of the first); without {ITS_SET}, "
+        f"whose answers CHGNet has seen, {without[1]} and "
         f"{without[0]}."
     )
 
